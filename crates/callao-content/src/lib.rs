@@ -1,0 +1,1 @@
+//! CIDs, digests, dag-pb, UnixFS, CAR and their verification: pure, no I/O.

@@ -1,0 +1,1 @@
+//! The fetch engine and every source that speaks HTTP or reads blocks.

@@ -1,0 +1,1 @@
+//! Staging, the Lima cache, proofs and the catalogue: disk, but no network and no async.

@@ -1,0 +1,1 @@
+//! Lima templates: read, select, explain; no I/O.

@@ -1,0 +1,1 @@
+//! Deterministic images and wire-level fakes for the tests.

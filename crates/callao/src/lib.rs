@@ -1,0 +1,1 @@
+//! Verified VM images from every source at once, straight into Lima's cache.
