@@ -1,0 +1,35 @@
+//! Every limit of this crate, unit last. It must not know why a template is read.
+
+/// Largest template text: the size at which limactl stops reading a template (`pkg/limatmpl`).
+pub const TEMPLATE_SIZE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Deepest nesting of lists and mappings. Lima's own structure needs 6; each level takes up to 48 KiB of stack in a debug
+/// build, and a thread has 2 MiB.
+pub const YAML_DEPTH_COUNT_MAX: usize = 20;
+
+/// Deepest nesting of aliases in what aliases stand for.
+pub const YAML_ALIAS_DEPTH_COUNT_MAX: usize = 4;
+
+/// Most nodes (scalars, lists, mappings) in one template.
+pub const YAML_NODES_COUNT_MAX: usize = 100_000;
+
+/// Most parser events that aliases may replay: what bounds an alias bomb.
+pub const YAML_REPLAYED_COUNT_MAX: usize = 10_000;
+
+/// Most aliases in one template.
+pub const YAML_ALIASES_COUNT_MAX: usize = 1_000;
+
+/// Most text kept behind all anchors together, in case aliases repeat it.
+pub const YAML_ANCHORED_BYTES_MAX: usize = 256 * 1024;
+
+/// Longest scalar that is kept. Longer ones (provision scripts) are only known to be there.
+pub const TEXT_BYTES_MAX: usize = 4 * 1024;
+
+/// Most entries in each of `images`, `containerd.archives` and `archives`.
+pub const FILES_COUNT_MAX: usize = 1_000;
+
+/// Most warnings about one template; the last one counts the rest.
+pub const WARNINGS_COUNT_MAX: usize = 20;
+
+/// Longest excerpt of a faulty line in an error message.
+pub const EXCERPT_CHARS_MAX: usize = 100;
