@@ -1,4 +1,5 @@
 //! The binary: hands the process over to the library.
+
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    callao::main_impl()
 }

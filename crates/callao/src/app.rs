@@ -1,0 +1,78 @@
+//! What every command works with: settings, output, disk, the places on it, and the signals. Knows no command.
+
+use std::cell::OnceCell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use callao_store::catalogue::Catalogue;
+use callao_store::disk::{Disk, RealDisk};
+use callao_store::places::Places;
+use callao_store::staging::{WaitChoice, Waited};
+
+use crate::cli::Common;
+use crate::error::CommandError;
+use crate::exit_code::ExitCode;
+use crate::host::Host;
+use crate::interrupt::Interrupt;
+use crate::output::{Output, human};
+use crate::settings::{Overrides, Settings};
+
+/// The surroundings of one command.
+pub struct App {
+    /// The process's surroundings.
+    pub host: Host,
+    /// What is meant.
+    pub settings: Settings,
+    /// Where everything is printed.
+    pub output: Arc<Output>,
+    /// The disk.
+    pub disk: Arc<dyn Disk>,
+    /// Where each thing lives on it.
+    pub places: Places,
+    /// Signals.
+    pub interrupt: Interrupt,
+    catalogue: OnceCell<Option<Catalogue>>,
+}
+
+impl App {
+    /// Decides the settings and begins to listen for signals.
+    ///
+    /// # Errors
+    /// Usage, if a setting is wrong.
+    pub fn new(host: Host, common: &Common, overrides: &Overrides, output: &Arc<Output>) -> Result<App, CommandError> {
+        let settings = Settings::resolve(&host, common, overrides)?;
+        let interrupt = Interrupt::install(Arc::clone(output))
+            .map_err(|error| CommandError::new(ExitCode::Unexpected, format!("failed to listen for signals: {error}")))?;
+        let places = Places::new(&settings.cache_dir);
+        let output = Arc::clone(output);
+        Ok(App { host, settings, output, disk: Arc::new(RealDisk), places, interrupt, catalogue: OnceCell::new() })
+    }
+
+    /// The catalogue; without it (read-only disk) everything works, only slower. Says so once.
+    pub fn catalogue(&self) -> Option<&Catalogue> {
+        let open = || match Catalogue::open(&self.places.catalogue()) {
+            Ok(catalogue) => Some(catalogue),
+            Err(error) => {
+                self.output.warning(CommandError::from(error).message);
+                None
+            }
+        };
+        self.catalogue.get_or_init(open).as_ref()
+    }
+
+    /// How to wait for a lock: says so once, gives up at the deadline or at a signal.
+    pub fn lock_waiter(&self) -> impl FnMut(Waited) -> WaitChoice {
+        let mut said = false;
+        move |waited: Waited| {
+            if !said && waited.since > Duration::from_millis(250) {
+                said = true;
+                let limit = human::duration(self.settings.lock_wait);
+                self.output.info(format!("Waiting for another process that holds `{}` (at most {limit})", waited.path.display()));
+            }
+            if self.interrupt.is_set() || waited.since >= self.settings.lock_wait {
+                return WaitChoice::GiveUp;
+            }
+            WaitChoice::Wait
+        }
+    }
+}

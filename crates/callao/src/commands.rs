@@ -1,0 +1,48 @@
+//! One file per command; here is the one `match` that chooses among them.
+
+use std::sync::Arc;
+
+use crate::app::App;
+use crate::cli::{Cli, Command};
+use crate::error::CommandError;
+use crate::host::Host;
+use crate::output::Output;
+use crate::settings::Overrides;
+
+mod add;
+mod cache;
+mod completions;
+mod demo;
+mod get;
+mod man;
+
+/// Does what the command line says.
+pub(crate) fn run(host: Host, cli: Cli, output: &Arc<Output>) -> Result<(), CommandError> {
+    let common = &cli.common;
+    match cli.command {
+        Command::Get(args) => {
+            let overrides = Overrides {
+                discovery: args.discovery,
+                offline: args.offline,
+                lock_seconds: args.lock_seconds,
+            };
+            get::run(&App::new(host, common, &overrides, output)?, *args)
+        }
+        Command::Add(args) => add::run(&App::new(host, common, &Overrides::default(), output)?, &args),
+        Command::Cache(args) => cache::run(&App::new(host, common, &Overrides::default(), output)?, &args),
+        Command::Demo(args) => demo::run(&host, &args, output),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man => man::run(),
+    }
+}
+
+/// Text on stdout that is the whole answer, such as a script; a closed pipe is the reader's decision.
+fn print_text(text: &[u8]) -> Result<(), CommandError> {
+    use std::io::Write;
+    match std::io::stdout().lock().write_all(text) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(CommandError::new(crate::exit_code::ExitCode::Disk, format!("failed to write to stdout: {error}")))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,49 @@
+//! Every environment variable that callao itself reads, each named once. Reading them is `host`'s business.
+
+/// `public`, `lan` or `none`: where callao may look besides the places that are named.
+pub const CALLAO_DISCOVERY: &str = "CALLAO_DISCOVERY";
+/// The settings file, instead of the one in the configuration directory.
+pub const CALLAO_CONFIG: &str = "CALLAO_CONFIG";
+/// The directory that holds `lima/` and `callao/`, instead of the user's cache directory.
+pub const CALLAO_CACHE_DIR: &str = "CALLAO_CACHE_DIR";
+/// `1`: open no socket at all.
+pub const CALLAO_OFFLINE: &str = "CALLAO_OFFLINE";
+/// Seconds to wait for a lock that another process holds.
+pub const CALLAO_LOCK_SECONDS: &str = "CALLAO_LOCK_SECONDS";
+/// A gateway to ask, as curl and ffmpeg read it.
+pub const IPFS_GATEWAY: &str = "IPFS_GATEWAY";
+/// The kubo repository.
+pub const IPFS_PATH: &str = "IPFS_PATH";
+/// Base of the cache directory on Linux; Lima reads it too.
+pub const XDG_CACHE_HOME: &str = "XDG_CACHE_HOME";
+/// Base of the configuration directory.
+pub const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
+/// The home directory.
+pub const HOME: &str = "HOME";
+/// Cache base on Windows.
+pub const LOCAL_APP_DATA: &str = "LocalAppData";
+/// Set to anything: no colours.
+pub const NO_COLOR: &str = "NO_COLOR";
+/// `dumb`: no progress bar, no colours.
+pub const TERM: &str = "TERM";
+
+/// Each variable and what it does, for the help and the man page.
+pub const TABLE: &[(&str, &str)] = &[
+    (CALLAO_DISCOVERY, "public, lan or none: where to look besides the places that are named"),
+    (CALLAO_CONFIG, "settings file"),
+    (CALLAO_CACHE_DIR, "directory that holds lima/ and callao/"),
+    (CALLAO_OFFLINE, "1: open no socket at all"),
+    (CALLAO_LOCK_SECONDS, "how long to wait for a lock of another process"),
+    (IPFS_GATEWAY, "a gateway to ask"),
+    (IPFS_PATH, "kubo repository (default ~/.ipfs)"),
+    (XDG_CACHE_HOME, "base of the cache, as Lima reads it (default ~/.cache)"),
+    (XDG_CONFIG_HOME, "base of callao/config.toml (default ~/.config)"),
+    (NO_COLOR, "set: no colours"),
+    ("HTTPS_PROXY, HTTP_PROXY, NO_PROXY, ALL_PROXY", "proxies"),
+    ("SSL_CERT_FILE", "certificates to trust"),
+];
+
+/// The table as text, one variable a line.
+pub fn table() -> String {
+    TABLE.iter().map(|(name, meaning)| format!("  {name}\n          {meaning}\n")).collect()
+}

@@ -1,0 +1,173 @@
+//! The process's surroundings: environment, home, working directory, terminals. Nothing else in callao reads them,
+//! so a test can hand in others. What they mean is decided in `settings`.
+
+#![expect(clippy::disallowed_methods, reason = "the one place that reads the process's state")]
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::io::{IsTerminal, Read};
+use std::path::{Path, PathBuf};
+
+use crate::env_vars;
+
+/// A snapshot of the surroundings, taken once at the start.
+#[derive(Debug, Clone, Default)]
+pub struct Host {
+    variables: BTreeMap<OsString, OsString>,
+    /// The arguments, the program's name first.
+    pub arguments: Vec<OsString>,
+    /// The working directory.
+    pub working_dir: PathBuf,
+    /// Whether stderr shows a progress bar well.
+    pub stderr_is_terminal: bool,
+    /// The path of this program.
+    pub program: PathBuf,
+}
+
+impl Host {
+    /// The surroundings of this process.
+    pub fn of_this_process() -> Self {
+        Host {
+            variables: std::env::vars_os().collect(),
+            arguments: std::env::args_os().collect(),
+            working_dir: std::env::current_dir().unwrap_or_default(),
+            stderr_is_terminal: std::io::stderr().is_terminal(),
+            program: std::env::current_exe().unwrap_or_default(),
+        }
+    }
+
+    /// A host with these variables and nothing else, for tests.
+    pub fn with_variables<const N: usize>(variables: [(&str, &str); N]) -> Self {
+        let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        Host { variables, working_dir: "/work".into(), ..Host::default() }
+    }
+
+    /// An environment variable; an empty one counts as not set.
+    pub fn variable(&self, name: &str) -> Option<&OsStr> {
+        self.variables.get(OsStr::new(name)).map(OsString::as_os_str).filter(|value| !value.is_empty())
+    }
+
+    /// An environment variable as text.
+    pub fn text_variable(&self, name: &str) -> Option<String> {
+        self.variable(name).map(|value| value.to_string_lossy().into_owned())
+    }
+
+    /// The home directory.
+    pub fn home(&self) -> Option<PathBuf> {
+        self.variable(env_vars::HOME).map(PathBuf::from)
+    }
+
+    /// Go's `os.UserCacheDir`, which Lima uses: `$XDG_CACHE_HOME` (absolute) or `~/.cache`; on macOS
+    /// `~/Library/Caches`; on Windows `%LocalAppData%`.
+    pub fn user_cache_dir(&self) -> Result<PathBuf, String> {
+        if cfg!(target_os = "windows") {
+            return self
+                .variable(env_vars::LOCAL_APP_DATA)
+                .map(PathBuf::from)
+                .ok_or("neither --cache-dir nor %LocalAppData% is set".into());
+        }
+        let home = || self.home().ok_or_else(|| "neither --cache-dir nor $HOME is set".to_string());
+        if cfg!(target_os = "macos") {
+            return Ok(home()?.join("Library/Caches"));
+        }
+        match self.variable(env_vars::XDG_CACHE_HOME).map(PathBuf::from) {
+            Some(dir) if dir.is_absolute() => Ok(dir),
+            Some(dir) => Err(format!("$XDG_CACHE_HOME is `{}`, which is not an absolute path", dir.display())),
+            None => Ok(home()?.join(".cache")),
+        }
+    }
+
+    /// Where the settings file is looked for when nobody names one.
+    pub fn config_file(&self) -> Option<PathBuf> {
+        let base = match self.variable(env_vars::XDG_CONFIG_HOME) {
+            Some(dir) => PathBuf::from(dir),
+            None => self.home()?.join(".config"),
+        };
+        Some(base.join("callao/config.toml"))
+    }
+
+    /// A path as the user means it: relative to the working directory, `~/` the home directory.
+    pub fn path(&self, text: &str) -> PathBuf {
+        let expanded = match (text.strip_prefix("~/"), self.home()) {
+            (Some(rest), Some(home)) => home.join(rest),
+            _ => PathBuf::from(text),
+        };
+        self.working_dir.join(expanded)
+    }
+
+    /// The architecture of this computer in Lima's words.
+    pub fn arch(&self) -> &'static str {
+        match std::env::consts::ARCH {
+            "arm" => "armv7l",
+            "powerpc64" => "ppc64le",
+            other => other,
+        }
+    }
+}
+
+/// Reads a small file whole; more than `bytes_max` is an error of kind [`std::io::ErrorKind::FileTooLarge`].
+pub fn read_small_file(path: &Path, bytes_max: u64) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(std::io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(bytes)
+}
+
+/// What a path is, following links; `None` when there is nothing.
+pub fn kind_of(path: &Path) -> Option<FileKind> {
+    let about = std::fs::metadata(path).ok()?;
+    Some(if about.is_dir() { FileKind::Directory } else { FileKind::File { size: about.len() } })
+}
+
+/// What a path is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// A directory.
+    Directory,
+    /// Anything that can be read.
+    File {
+        /// Its length in bytes.
+        size: u64,
+    },
+}
+
+/// The absolute path without links, or the path itself where that is not known.
+pub fn real_path(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// Seconds since 1970.
+pub fn unix_now() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |elapsed| i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_cache_directory_is_that_of_lima() {
+        let cases = [
+            (Host::with_variables([("HOME", "/h")]), Ok("/h/.cache")),
+            (Host::with_variables([("HOME", "/h"), ("XDG_CACHE_HOME", "/c")]), Ok("/c")),
+            (Host::with_variables([("HOME", "/h"), ("XDG_CACHE_HOME", "")]), Ok("/h/.cache")),
+            (Host::with_variables([("XDG_CACHE_HOME", "c")]), Err("$XDG_CACHE_HOME is `c`, which is not an absolute path")),
+            (Host::with_variables([]), Err("neither --cache-dir nor $HOME is set")),
+        ];
+        for (host, want) in cases {
+            assert_eq!(host.user_cache_dir(), want.map(PathBuf::from).map_err(String::from));
+        }
+    }
+
+    #[test]
+    fn paths_are_the_users() {
+        let host = Host::with_variables([("HOME", "/h")]);
+        assert_eq!(host.path("a.img"), PathBuf::from("/work/a.img"));
+        assert_eq!(host.path("/a.img"), PathBuf::from("/a.img"));
+        assert_eq!(host.path("~/a.img"), PathBuf::from("/h/a.img"));
+    }
+}

@@ -1,0 +1,145 @@
+//! The shapes of `--json`: one object a line, each with `"v":1` and a `type`. Events of a fetch come from
+//! callao-fetch as they are; here are those of the commands.
+
+use callao_fetch::event::{Proof, Share};
+use serde::Serialize;
+
+use crate::error::CommandError;
+use crate::exit_code::ExitCode;
+
+/// The version of the shapes; it changes when a key changes its meaning or goes away.
+pub const VERSION: u32 = 1;
+
+/// Any object, with the version in front.
+#[derive(Serialize)]
+pub struct Line<'a, T: Serialize> {
+    /// [`VERSION`].
+    pub v: u32,
+    /// The object itself.
+    #[serde(flatten)]
+    pub value: &'a T,
+}
+
+/// A warning.
+#[derive(Serialize)]
+pub struct Warning<'a> {
+    /// `warning`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// The text.
+    pub message: &'a str,
+}
+
+/// A failure: the last line of a command that fails.
+#[derive(Serialize)]
+pub struct Failure<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    error: ExitCode,
+    exit_code: u8,
+    message: &'a str,
+    details: &'a [String],
+    hints: &'a [String],
+}
+
+impl<'a> Failure<'a> {
+    /// From the error that the command ends with.
+    pub fn new(error: &'a CommandError) -> Self {
+        Failure {
+            kind: "error",
+            error: error.kind,
+            exit_code: error.kind.number(),
+            message: &error.message,
+            details: &error.details,
+            hints: &error.hints,
+        }
+    }
+}
+
+/// An event of a fetch with the file that it belongs to.
+#[derive(Serialize)]
+pub struct FileEvent<'a> {
+    /// The location that is attempted.
+    pub location: &'a str,
+    /// The event.
+    #[serde(flatten)]
+    pub event: &'a callao_fetch::event::Event,
+}
+
+/// Something that a command does now.
+#[derive(Serialize)]
+pub struct Attempt<'a> {
+    /// `attempt`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// `image`, `kernel`, `initrd`, `nerdctl archive`, `file`.
+    pub what: &'a str,
+    /// The location.
+    pub location: &'a str,
+    /// The wanted digest.
+    pub digest: Option<String>,
+    /// The wanted CID.
+    pub cid: Option<String>,
+}
+
+/// A file that is there now.
+#[derive(Debug, Clone, Serialize)]
+pub struct Got {
+    /// `result`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// `image`, `kernel`, `initrd`, `nerdctl archive`, `file`.
+    pub what: &'static str,
+    /// Where it is.
+    pub path: String,
+    /// Its first location.
+    pub location: String,
+    /// Where it came from.
+    pub from: From,
+    /// `algo:hex`.
+    pub digest: Option<String>,
+    /// The root of its layout, where it is known.
+    pub cid: Option<String>,
+    /// Bytes.
+    pub size: u64,
+    /// Who gave how much.
+    pub sources: Vec<Share>,
+    /// Bytes kept from an earlier, interrupted run.
+    pub resumed: u64,
+    /// How it was proven.
+    pub proof: Proof,
+    /// Milliseconds that the fetch took.
+    pub elapsed_ms: u64,
+}
+
+/// Where a file came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum From {
+    /// The entry was there.
+    Cache,
+    /// The same bytes were there under another name.
+    Link,
+    /// It was fetched.
+    Fetch,
+    /// It is a local file, verified in place.
+    Local,
+}
+
+/// What `callao add` found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Added {
+    /// `result`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// As given on the command line.
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+    /// `sha256:hex`.
+    pub digest: String,
+    /// The root.
+    pub cid: String,
+    /// The profile's name, or `custom`.
+    pub profile: String,
+}
