@@ -48,15 +48,6 @@ pub fn select(
 ) -> Result<Selection, Error> {
     let mut skipped = Vec::new();
     let images = images(template, arch, options, &mut skipped)?;
-    for image in &images {
-        let field = format!("the image {}:", image.file.location);
-        validate::arches_agree(
-            image,
-            field.trim_end_matches(':'),
-            Some(arch),
-            &template.name,
-        )?;
-    }
     let archives = archives(template, arch, &mut skipped);
     if template.images.is_empty() && !template.archives.iter().any(|file| is_for(file, arch)) {
         return Err(no_entry(template, arch));
@@ -109,6 +100,16 @@ fn images(
             break;
         };
         left = axis.keep(left, target, skipped);
+    }
+    for (index, image) in template.images.iter().enumerate() {
+        if left.iter().any(|chosen| std::ptr::eq(*chosen, image)) {
+            validate::arches_agree(
+                image,
+                &format!("images[{index}]"),
+                Some(arch),
+                &template.name,
+            )?;
+        }
     }
     Ok(left.into_iter().cloned().collect())
 }

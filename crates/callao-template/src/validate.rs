@@ -3,6 +3,7 @@
 
 use callao_content::cid::{self, Cid};
 use callao_content::digest::Digest;
+use callao_content::error::Error as Content;
 
 use crate::error::Error;
 use crate::limits;
@@ -48,18 +49,26 @@ pub(crate) fn digest(text: &str) -> Result<Digest, String> {
             hex.len()
         ));
     }
-    text.parse()
-        .map_err(|error: callao_content::error::Error| error.to_string())
+    text.parse().map_err(|error: Content| error.to_string())
 }
 
-/// Any CID that the content crate can verify bytes with.
+/// Any CID that the content crate can verify bytes with. The reason leaves the CID out, since the message ends with it.
 pub(crate) fn cid(text: &str) -> Result<Cid, String> {
     let read = || {
         let parsed = cid::parse(text)?;
         cid::check_allowed(&parsed)?;
         Ok(parsed)
     };
-    read().map_err(|error: callao_content::error::Error| error.to_string())
+    read().map_err(|error| match error {
+        Content::NotACid { reason, .. } => format!("not a CID: {reason}"),
+        Content::CodecNotAllowed { codec, .. } => {
+            format!("codec 0x{codec:x} holds no file: it must be raw (0x55) or dag-pb (0x70)")
+        }
+        Content::HashNotAllowed { code, length, .. } => format!(
+            "multihash 0x{code:x} of {length} bytes is not accepted as proof: it must be sha2-256, sha2-512 or a short identity"
+        ),
+        other => other.to_string(),
+    })
 }
 
 /// Kernel and initrd must be for the architecture of their image, as far as both are known.

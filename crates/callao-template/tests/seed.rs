@@ -236,6 +236,6 @@ fn an_image_without_arch_takes_its_kernel_to_task_when_chosen() {
     let error = chosen(text, Arch::X86_64, &SelectOptions::default()).expect_err("kernel differs");
     assert_eq!(
         error.to_string(),
-        "template test.yaml, line 3: the image i.kernel is for aarch64, but its image i is for x86_64"
+        "template test.yaml, line 3: images[0].kernel is for aarch64, but its image i is for x86_64"
     );
 }
