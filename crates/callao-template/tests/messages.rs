@@ -10,84 +10,129 @@ fn message(text: &str) -> String {
     }
 }
 
+/// What follows `template t.yaml` in the message, for each text.
+fn check(cases: &[(&str, &str)]) {
+    for (text, expected) in cases {
+        assert_eq!(
+            message(text),
+            format!("template t.yaml{expected}"),
+            "{text:?}"
+        );
+    }
+}
+
 #[test]
-fn faults_are_told_with_line_place_and_reason() {
-    let hex = "32a9d30d18803da72f5936cf2b7b9efcb4d0bb63c67933f17e3bdfd1751de3f3";
-    let short = format!(
-        "images:\n- location: https://example.com/a.img\n  digest: \"sha256:{}\"\n",
-        &hex[2..]
-    );
-    let md5 = "images:\n- location: a.img\n  digest: md5:0123\n";
-    let cases: Vec<(&str, String)> = vec![
-        ("", "template t.yaml, line 1: the template must be a mapping, not nothing".into()),
-        ("just text\n", "template t.yaml, line 1: the template must be a mapping, not a text".into()),
-        ("- a\n", "template t.yaml, line 1: the template must be a mapping, not a list".into()),
-        ("cpus: 4\n", "template t.yaml names no files: it has neither `images:` nor `archives:`".into()),
-        ("images:\narchives: []\n", "template t.yaml names no files: it has neither `images:` nor `archives:`".into()),
-        ("images: yes please\n", "template t.yaml, line 1: images must be a list, not a text".into()),
-        ("images:\n- https://x/y\n", "template t.yaml, line 2: images[0] must be a mapping, not a text".into()),
-        ("images:\n-\n  arch: x86_64\n", "template t.yaml, line 3: images[0] has no location".into()),
+fn wrong_types_are_told_with_field_and_line() {
+    check(&[
+        ("", ", line 1: the template must be a mapping, not nothing"),
+        (
+            "just text\n",
+            ", line 1: the template must be a mapping, not a text",
+        ),
+        (
+            "- a\n",
+            ", line 1: the template must be a mapping, not a list",
+        ),
+        (
+            "images: yes please\n",
+            ", line 1: images must be a list, not a text",
+        ),
+        (
+            "images:\n- https://x/y\n",
+            ", line 2: images[0] must be a mapping, not a text",
+        ),
         (
             "images:\n- location: [a]\n",
-            "template t.yaml, line 2: images[0].location must be a text, not a list".into(),
-        ),
-        ("images:\n- location: \" \"\n", "template t.yaml, line 2: images[0].location is blank".into()),
-        (
-            "images:\n- location: \"a\\nb\"\n",
-            "template t.yaml, line 2: images[0].location contains a control character".into(),
-        ),
-        (
-            &short,
-            format!(
-                "template t.yaml, line 3: digest of https://example.com/a.img: invalid checksum digest length: \
-                 sha256 has 64 digits, not 62: `sha256:{}`",
-                &hex[2..]
-            ),
-        ),
-        (
-            md5,
-            "template t.yaml, line 3: digest of a.img: unsupported digest algorithm: \
-             it is one of sha256, sha384, sha512: `md5:0123`"
-                .into(),
-        ),
-        (
-            "arch: sparc\nimages: [{location: a}]\n",
-            "template t.yaml, line 1: arch: unknown architecture `sparc`; \
-             it is one of x86_64, aarch64, armv7l, ppc64le, riscv64, s390x"
-                .into(),
-        ),
-        (
-            "images:\n- location: a\n  kernel:\n    location: k\n    arch: x86\n",
-            "template t.yaml, line 5: images[0].kernel.arch: unknown architecture `x86`; \
-             it is one of x86_64, aarch64, armv7l, ppc64le, riscv64, s390x"
-                .into(),
-        ),
-        (
-            "images:\n- location: a\n  arch: x86_64\n  initrd: {location: k, arch: aarch64}\n",
-            "template t.yaml, line 4: images[0].initrd is for aarch64, but its image a is for x86_64".into(),
-        ),
-        (
-            "arch: x86_64\nimages:\n- location: a\n  kernel: {location: k, arch: aarch64}\n",
-            "template t.yaml, line 4: images[0].kernel is for aarch64, but its image a is for x86_64".into(),
-        ),
-        (
-            "images:\n- location: a\n  kernel: {}\n",
-            "template t.yaml, line 3: images[0].kernel has no location".into(),
+            ", line 2: images[0].location must be a text, not a list",
         ),
         (
             "containerd: {user: 1}\nimages: [{location: a}]\n",
-            "template t.yaml, line 1: containerd.user must be true or false, not a text".into(),
+            ", line 1: containerd.user must be true or false, not a text",
+        ),
+    ]);
+}
+
+#[test]
+fn files_that_cannot_be_are_told_with_field_and_line() {
+    check(&[
+        (
+            "cpus: 4\n",
+            " names no files: it has neither `images:` nor `archives:`",
         ),
         (
-            "minimumLimaVersion: 2.0.0\nbase:\n- template:_images/ubuntu\n- template:_default/mounts\n",
-            "template t.yaml, line 3: `base:` names templates to merge, which this version does not do; \
-             `limactl template copy --fill t.yaml -` prints the whole template, which can be used instead"
-                .into(),
+            "images:\narchives: []\n",
+            " names no files: it has neither `images:` nor `archives:`",
         ),
-    ];
-    for (text, expected) in cases {
-        assert_eq!(message(text), expected, "{text:?}");
-    }
+        (
+            "images:\n-\n  arch: x86_64\n",
+            ", line 3: images[0] has no location",
+        ),
+        (
+            "images:\n- location: a\n  kernel: {}\n",
+            ", line 3: images[0].kernel has no location",
+        ),
+        (
+            "images:\n- location: \" \"\n",
+            ", line 2: images[0].location is blank",
+        ),
+        (
+            "images:\n- location: \"a\\nb\"\n",
+            ", line 2: images[0].location contains a control character",
+        ),
+    ]);
+}
+
+#[test]
+fn wrong_architectures_are_told_with_field_and_line() {
+    check(&[
+        (
+            "arch: sparc\nimages: [{location: a}]\n",
+            ", line 1: arch: unknown architecture `sparc`; \
+             it is one of x86_64, aarch64, armv7l, ppc64le, riscv64, s390x",
+        ),
+        (
+            "images:\n- location: a\n  kernel:\n    location: k\n    arch: x86\n",
+            ", line 5: images[0].kernel.arch: unknown architecture `x86`; \
+             it is one of x86_64, aarch64, armv7l, ppc64le, riscv64, s390x",
+        ),
+        (
+            "images:\n- location: a\n  arch: x86_64\n  initrd: {location: k, arch: aarch64}\n",
+            ", line 4: images[0].initrd is for aarch64, but its image a is for x86_64",
+        ),
+        (
+            "arch: x86_64\nimages:\n- location: a\n  kernel: {location: k, arch: aarch64}\n",
+            ", line 4: images[0].kernel is for aarch64, but its image a is for x86_64",
+        ),
+    ]);
+}
+
+#[test]
+fn a_bad_digest_names_line_and_location() {
+    check(&[
+        (
+            "images:\n- location: https://example.com/a.img\n  digest: \"sha256:32a9d30d\"\n",
+            ", line 3: digest of https://example.com/a.img: invalid checksum digest length: \
+             sha256 has 64 digits, not 8: `sha256:32a9d30d`",
+        ),
+        (
+            "images:\n- location: a.img\n  digest: md5:0123\n",
+            ", line 3: digest of a.img: unsupported digest algorithm: \
+             it is one of sha256, sha384, sha512: `md5:0123`",
+        ),
+        (
+            "archives:\n- location: a.tgz\n  digest: sha256:ABCD\n",
+            ", line 3: digest of a.tgz: invalid checksum digest format: write it in lower case: `sha256:ABCD`",
+        ),
+    ]);
+}
+
+#[test]
+fn a_base_is_refused_with_the_way_out() {
+    check(&[(
+        "minimumLimaVersion: 2.0.0\nbase:\n- template:_images/ubuntu\n- template:_default/mounts\n",
+        ", line 3: `base:` names templates to merge, which this version does not do; \
+         `limactl template copy --fill t.yaml -` prints the whole template, which can be used instead",
+    )]);
 }
 
 #[test]
