@@ -1,0 +1,84 @@
+//! Every limit of this crate: sizes, counts and waits, units last. Nothing else.
+
+use std::time::Duration;
+
+/// One pooled buffer: large enough that hand-overs cost nothing, small enough to stay in cache.
+pub const BUFFER_BYTES: usize = 1024 * 1024;
+/// Buffers of one fetch. The pool is what bounds its memory.
+pub const BUFFERS_COUNT_MAX: usize = 16;
+/// Spans begin on multiples of this while no layout is known.
+pub const GRID_BYTES: u64 = 1024 * 1024;
+/// The smallest span worth a request.
+pub const SPAN_BYTES_MIN: u64 = 256 * 1024;
+/// The largest span while several sources share a file.
+pub const SPAN_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// A span is about as long as its source needs for this.
+pub const SPAN_TIME: Duration = Duration::from_millis(1000);
+/// The first span of a source whose rate is not known yet.
+pub const SPAN_FIRST_BYTES: u64 = 1024 * 1024;
+/// Runs of repeated leaves from this length on are copied instead of fetched.
+pub const REPEAT_RUN_BYTES_MIN: u64 = 1024 * 1024;
+/// Finished regions of this length are given to the kernel for early write-back.
+pub const WRITEBACK_BYTES: u64 = 8 * 1024 * 1024;
+/// What one read-back job of the digest covers.
+pub const READ_BACK_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// Jobs in the queue of one pipeline thread. Chunks are bounded by the pool, the rest by the engine.
+pub const JOBS_COUNT_MAX: usize = 128;
+/// Jobs that the engine itself keeps in flight (read-backs, proofs in place, copies).
+pub const OWN_JOBS_COUNT_MAX: usize = 4;
+/// Messages from lanes and threads to the engine.
+pub const MESSAGES_COUNT_MAX: usize = 256;
+/// The largest file that a CID may name, where nothing else says how long it is.
+pub const FILE_BYTES_MAX: u64 = 1 << 40;
+/// Sources of one fetch; further ones are not taken.
+pub const SOURCES_COUNT_MAX: usize = 64;
+/// Requests in flight over all sources.
+pub const LANES_COUNT_MAX: usize = 12;
+
+/// Time to open a connection.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time from the request to its headers.
+pub const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time without a byte after which a transfer counts as dead.
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// First pause of a source that failed.
+pub const RETRY_FIRST: Duration = Duration::from_millis(200);
+/// Longest pause of our own.
+pub const RETRY_MAX: Duration = Duration::from_secs(10);
+/// Failures in a row without a byte of progress, after which a source is dropped.
+pub const FAILURES_COUNT_MAX: u32 = 5;
+/// The longest `Retry-After` that is waited for.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(120);
+/// Head start of the source that answered last before the next one is asked for the same inner node.
+pub const NODE_HEDGE: Duration = Duration::from_millis(400);
+/// Inner nodes asked for at once.
+pub const NODES_IN_FLIGHT_COUNT_MAX: usize = 8;
+/// Redirects that are followed for plain files (as limactl does).
+pub const REDIRECTS_COUNT_MAX: usize = 10;
+/// How often progress is reported.
+pub const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+/// How much of an error page is kept for the message.
+pub const ERROR_BODY_BYTES_MAX: usize = 200;
+
+/// The largest block that is taken from anybody (trustless gateway spec, boxo).
+pub const BLOCK_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Longest span of one CAR: its blocks are held until they can be handed on in file order.
+pub const CAR_SPAN_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// What a CAR may hold beyond the leaves that were asked for and the inner nodes of the file.
+pub const CAR_EXTRA_BYTES_MAX: u64 = 1024 * 1024;
+/// Raw blocks of one span asked for at once.
+pub const BLOCKS_IN_FLIGHT_COUNT_MAX: usize = 8;
+/// Redirects that are followed for blocks and CARs.
+pub const BLOCK_REDIRECTS_COUNT_MAX: usize = 2;
+/// An answer of the kubo API that is not a block or a file.
+pub const API_BODY_BYTES_MAX: usize = 64 * 1024;
+/// Requests at once to a gateway that is near (kubo's serves four fastest) and to one that is not.
+pub const NEAR_GATEWAY_LANES_COUNT_MAX: usize = 4;
+/// See [`NEAR_GATEWAY_LANES_COUNT_MAX`].
+pub const FAR_GATEWAY_LANES_COUNT_MAX: usize = 2;
+/// Provider records taken from one router.
+pub const ROUTING_RECORDS_COUNT_MAX: usize = 100;
+/// HTTP addresses taken from one provider record (as kubo).
+pub const ROUTING_ADDRESSES_COUNT_MAX: usize = 10;
+/// An answer of a router.
+pub const ROUTING_BODY_BYTES_MAX: usize = 1024 * 1024;

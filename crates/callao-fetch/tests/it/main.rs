@@ -1,0 +1,11 @@
+//! The engine against real sockets and real files. One binary; each module has one subject.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests look at files behind the store's back"
+)]
+
+mod bad_days;
+mod bench;
+mod happy;
+mod many;
+mod resume;
