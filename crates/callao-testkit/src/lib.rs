@@ -1,1 +1,19 @@
-//! Deterministic images and wire-level fakes for the tests.
+//! Deterministic images, wire-level fakes and real peers for the tests and the benchmark; never part of the product.
+//!
+//! [`image`] makes bytes; [`origin`], [`gateway`], [`kubo`] and [`router`] are servers on loopback that can misbehave in
+//! every way a real one does; [`real`] starts the real nginx and kubo. Knows of the product only `callao-content`, and
+//! checks nothing itself: what it serves may be wrong on purpose.
+//!
+//! Every fake runs on a thread of its own with a runtime of its own, so it works from blocking tests and from async ones
+//! alike, and ends when it is dropped.
+
+pub mod blocks;
+pub mod body;
+pub mod dag;
+pub mod gateway;
+pub mod http;
+pub mod image;
+pub mod kubo;
+pub mod origin;
+// pub mod real;
+pub mod router;
