@@ -1,0 +1,155 @@
+//! Opening the database: schema, write-ahead log, and moving a damaged one aside.
+//! Must not know what the rows mean.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode};
+
+use crate::disk::{Disk, RealDisk};
+use crate::error::{At, Error};
+use crate::limits;
+use crate::lock::{self, WaitChoice};
+
+/// `PRAGMA user_version`; a database with another one is replaced.
+const SCHEMA_VERSION: i64 = 1;
+
+const SCHEMA: &str = "
+    CREATE TABLE objects (
+        id INTEGER PRIMARY KEY,
+        size INTEGER NOT NULL,
+        verified TEXT NOT NULL,
+        verified_at INTEGER NOT NULL
+    );
+    CREATE TABLE digests (
+        digest TEXT PRIMARY KEY,
+        object INTEGER NOT NULL REFERENCES objects ON DELETE CASCADE
+    ) WITHOUT ROWID;
+    CREATE INDEX digests_object ON digests (object);
+    CREATE TABLE roots (
+        cid TEXT PRIMARY KEY,
+        multihash BLOB NOT NULL,
+        object INTEGER NOT NULL REFERENCES objects ON DELETE CASCADE
+    ) WITHOUT ROWID;
+    CREATE INDEX roots_multihash ON roots (multihash);
+    CREATE INDEX roots_object ON roots (object);
+    CREATE TABLE files (
+        path BLOB PRIMARY KEY,
+        object INTEGER NOT NULL REFERENCES objects ON DELETE CASCADE,
+        dev INTEGER NOT NULL,
+        inode INTEGER NOT NULL,
+        size INTEGER NOT NULL,
+        mtime_ns INTEGER NOT NULL,
+        ctime_ns INTEGER NOT NULL,
+        nlink INTEGER NOT NULL,
+        blocks INTEGER NOT NULL,
+        url TEXT,
+        kind TEXT NOT NULL,
+        used_at INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX files_object ON files (object);
+    CREATE INDEX files_inode ON files (inode);
+";
+
+enum Opened {
+    Ready(Connection),
+    Empty(Connection),
+    Damaged,
+}
+
+/// Opens, creates or replaces the database.
+pub(super) fn open(path: &Path) -> Result<Connection, Error> {
+    let sqlite = |source| Error::Catalogue {
+        path: path.to_owned(),
+        source,
+    };
+    let dir = path.parent().unwrap_or(Path::new("."));
+    RealDisk.create_dir_all(dir).at("create", dir)?;
+    if let Opened::Ready(connection) = connect(path).map_err(sqlite)? {
+        return Ok(connection);
+    }
+    // Only one process creates or replaces it; the others find it done.
+    let lock = lock::acquire(
+        dir,
+        &mut |waited| {
+            if waited.since < Duration::from_millis(limits::CATALOGUE_BUSY_MS) {
+                WaitChoice::KeepWaiting
+            } else {
+                WaitChoice::GiveUp
+            }
+        },
+        || RealDisk.try_lock_dir(dir).at("lock", dir),
+    )?;
+    let connection = match connect(path).map_err(sqlite)? {
+        Opened::Ready(connection) => connection,
+        Opened::Empty(connection) => create(connection).map_err(sqlite)?,
+        Opened::Damaged => {
+            move_aside(path)?;
+            create(prepare(path).map_err(sqlite)?).map_err(sqlite)?
+        }
+    };
+    drop(lock);
+    Ok(connection)
+}
+
+/// Is the database itself at fault, and not the way it was asked?
+pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error::{FromSqlConversionFailure, InvalidColumnType, SqlInputError};
+    match error {
+        FromSqlConversionFailure(..) | InvalidColumnType(..) | SqlInputError { .. } => true,
+        other => matches!(
+            other.sqlite_error_code(),
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt | ErrorCode::Unknown)
+        ),
+    }
+}
+
+fn prepare(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(Duration::from_millis(limits::CATALOGUE_BUSY_MS))?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    // With the log, a power cut may cost the last transactions, never the database.
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    Ok(connection)
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Opened> {
+    let opened = prepare(path).and_then(|connection| {
+        let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        let tables: i64 =
+            connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        Ok(match (version, tables) {
+            (SCHEMA_VERSION, 1..) => Opened::Ready(connection),
+            (0, 0) => Opened::Empty(connection),
+            _ => Opened::Damaged,
+        })
+    });
+    match opened {
+        Err(error) if is_damage(&error) => Ok(Opened::Damaged),
+        other => other,
+    }
+}
+
+fn create(mut connection: Connection) -> rusqlite::Result<Connection> {
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(SCHEMA)?;
+    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    transaction.commit()?;
+    Ok(connection)
+}
+
+/// The log first: applied to a new database it would spoil that one too.
+fn move_aside(path: &Path) -> Result<(), Error> {
+    let beside = |suffix: &str| PathBuf::from(format!("{}{suffix}", path.display()));
+    for suffix in ["-wal", "-shm"] {
+        let file = beside(suffix);
+        RealDisk.remove(&file).at("remove", &file)?;
+    }
+    if RealDisk.stat(path).at("examine", path)?.is_some() {
+        RealDisk
+            .rename(path, &beside(".damaged"))
+            .at("move aside", path)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,231 @@
+//! What a staging file is about, and when it may be continued. Must not know the bytes.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::disk::Disk;
+use crate::error::Error;
+use crate::text_file::{self, Durability};
+
+/// The contents of `<key>.json`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct About {
+    /// A name for people.
+    pub name: String,
+    /// Exact size in bytes.
+    pub size: Option<u64>,
+    /// Digest that the whole file must have, `sha256:<hex>`.
+    pub digest: Option<String>,
+    /// Root CID, as `cid::text` writes it.
+    pub cid: Option<String>,
+    /// Where the bytes come from, when neither digest nor CID says what they are.
+    pub url: Option<String>,
+    /// The origin's `ETag`, verbatim.
+    pub etag: Option<String>,
+    /// The origin's `Last-Modified`, verbatim.
+    pub last_modified: Option<String>,
+    /// The origin's length of the body.
+    pub length: Option<u64>,
+}
+
+impl About {
+    /// May a fetch that wants `self` go on with what an earlier one, about `old`, left?
+    ///
+    /// With a digest or a CID in common: yes, unless something known to both differs. With neither: only if the URL
+    /// is the same, and `old` has a strong `ETag`, or `Last-Modified` and length, which `self` does not contradict
+    /// (they are usually not known yet; the request for the rest carries them in `If-Range`).
+    pub fn fits(&self, old: &Self) -> bool {
+        if differ(&self.digest, &old.digest)
+            || differ(&self.cid, &old.cid)
+            || differ(&self.size, &old.size)
+        {
+            return false;
+        }
+        let shared =
+            |mine: &Option<String>, theirs: &Option<String>| mine.is_some() && mine == theirs;
+        if shared(&self.digest, &old.digest) || shared(&self.cid, &old.cid) {
+            return true;
+        }
+        let anonymous = [&self.digest, &self.cid, &old.digest, &old.cid]
+            .iter()
+            .all(|identity| identity.is_none());
+        anonymous
+            && shared(&self.url, &old.url)
+            && old.is_revisable()
+            && !differ(&self.etag, &old.etag)
+            && !differ(&self.last_modified, &old.last_modified)
+            && !differ(&self.length, &old.length)
+    }
+
+    /// Are there validators with which a server can say whether the rest belongs to the beginning?
+    fn is_revisable(&self) -> bool {
+        let strong = self
+            .etag
+            .as_ref()
+            .is_some_and(|etag| !etag.is_empty() && !etag.starts_with("W/"));
+        let dated = self
+            .last_modified
+            .as_ref()
+            .is_some_and(|text| !text.is_empty());
+        strong || (dated && self.length.is_some())
+    }
+
+    /// `self`, with what only `old` knows.
+    pub(super) fn or(&self, old: &Self) -> Self {
+        let mut merged = self.clone();
+        merged.size = merged.size.or(old.size);
+        for (mine, theirs) in [
+            (&mut merged.digest, &old.digest),
+            (&mut merged.cid, &old.cid),
+            (&mut merged.url, &old.url),
+            (&mut merged.etag, &old.etag),
+            (&mut merged.last_modified, &old.last_modified),
+        ] {
+            if mine.is_none() {
+                mine.clone_from(theirs);
+            }
+        }
+        merged.length = merged.length.or(old.length);
+        merged
+    }
+}
+
+/// Both known, and not the same.
+fn differ<T: PartialEq>(mine: &Option<T>, theirs: &Option<T>) -> bool {
+    mine.is_some() && theirs.is_some() && mine != theirs
+}
+
+/// `None` if it is missing or damaged: then the bytes beside it are nobody's.
+pub(super) fn load(disk: &dyn Disk, path: &Path) -> Result<Option<About>, Error> {
+    Ok(text_file::read(disk, path)?.and_then(|text| serde_json::from_str(&text).ok()))
+}
+
+pub(super) fn save(disk: &dyn Disk, path: &Path, about: &About) -> Result<(), Error> {
+    // A struct of strings and numbers always has a JSON form.
+    let text = serde_json::to_vec_pretty(about).unwrap_or_default();
+    let temporary = path.with_added_extension("tmp");
+    text_file::replace(disk, &temporary, path, &text, Durability::Lax)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn about(digest: &str, cid: &str, url: &str, etag: &str, modified: &str, length: u64) -> About {
+        let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        About {
+            name: "a file".to_owned(),
+            size: None,
+            digest: some(digest),
+            cid: some(cid),
+            url: some(url),
+            etag: some(etag),
+            last_modified: some(modified),
+            length: (length > 0).then_some(length),
+        }
+    }
+
+    #[test]
+    fn what_may_be_continued() {
+        let table = [
+            (
+                "same digest",
+                about("D", "", "u", "", "", 0),
+                about("D", "", "v", "\"e\"", "", 0),
+                true,
+            ),
+            (
+                "same cid",
+                about("", "C", "", "", "", 0),
+                about("", "C", "", "", "", 0),
+                true,
+            ),
+            (
+                "cid learned later",
+                about("D", "C", "", "", "", 0),
+                about("D", "", "", "", "", 0),
+                true,
+            ),
+            (
+                "other digest",
+                about("D", "", "", "", "", 0),
+                about("E", "", "", "", "", 0),
+                false,
+            ),
+            (
+                "same digest, other cid",
+                about("D", "C", "", "", "", 0),
+                about("D", "B", "", "", "", 0),
+                false,
+            ),
+            (
+                "nothing in common",
+                about("D", "", "u", "", "", 0),
+                about("", "C", "u", "", "", 0),
+                false,
+            ),
+            (
+                "pinned since",
+                about("D", "", "u", "", "", 0),
+                about("", "", "u", "\"e\"", "", 0),
+                false,
+            ),
+            (
+                "strong etag",
+                about("", "", "u", "", "", 0),
+                about("", "", "u", "\"e\"", "", 0),
+                true,
+            ),
+            (
+                "other etag",
+                about("", "", "u", "\"f\"", "", 0),
+                about("", "", "u", "\"e\"", "", 0),
+                false,
+            ),
+            (
+                "weak etag",
+                about("", "", "u", "", "", 0),
+                about("", "", "u", "W/\"e\"", "", 0),
+                false,
+            ),
+            (
+                "date and length",
+                about("", "", "u", "", "", 0),
+                about("", "", "u", "", "Mon", 5),
+                true,
+            ),
+            (
+                "date alone",
+                about("", "", "u", "", "", 0),
+                about("", "", "u", "", "Mon", 0),
+                false,
+            ),
+            (
+                "other length",
+                about("", "", "u", "", "", 6),
+                about("", "", "u", "", "Mon", 5),
+                false,
+            ),
+            (
+                "other url",
+                about("", "", "u", "", "", 0),
+                about("", "", "v", "\"e\"", "", 0),
+                false,
+            ),
+            (
+                "no url",
+                about("", "", "", "", "", 0),
+                about("", "", "", "\"e\"", "", 0),
+                false,
+            ),
+        ];
+        for (case, new, old, expected) in table {
+            assert_eq!(new.fits(&old), expected, "{case}");
+        }
+        let (mut new, mut old) = (about("D", "", "", "", "", 0), about("D", "", "", "", "", 0));
+        (new.size, old.size) = (Some(1), Some(2));
+        assert!(!new.fits(&old), "other size");
+    }
+}
