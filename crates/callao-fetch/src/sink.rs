@@ -231,6 +231,26 @@ impl SpanSink {
         }
     }
 
+    /// A sink that goes on where this one is, for a thread that cannot borrow it. Give it back with
+    /// [`Self::take_back`]; a lent sink that is lost takes with it only what had not been handed on.
+    pub(crate) fn lend(&mut self) -> SpanSink {
+        SpanSink {
+            lane: self.lane,
+            position: self.position,
+            limit: Arc::clone(&self.limit),
+            buffer: self.buffer.take(),
+            borders: self.borders.clone(),
+            pool: Arc::clone(&self.pool),
+            engine: self.engine.clone(),
+            cancel: self.cancel.clone(),
+        }
+    }
+
+    /// Goes on where the lent sink is.
+    pub(crate) fn take_back(&mut self, lent: SpanSink) {
+        *self = lent;
+    }
+
     async fn flush(&mut self) -> Result<(), Stop> {
         let Some((buffer, offset, _)) = self.buffer.take() else {
             return Ok(());
@@ -258,7 +278,7 @@ mod tests {
     #[test]
     fn chunks_end_on_borders() {
         let bytes = vec![7; 1_000_000];
-        let layout = Arc::new(import(&bytes, Profile::KuboCidV1.shape()));
+        let layout = Arc::new(import(&bytes, Profile::KuboCidV1.shape()).expect("a valid shape"));
         let leaves = Borders::Leaves(Arc::clone(&layout));
         let quarter = 256 * 1024;
         assert_eq!(leaves.chunk_end(0, 600_000), 2 * quarter);

@@ -15,7 +15,11 @@ use serde::Serialize;
 
 use crate::sink::SpanSink;
 
+pub mod blocks;
+pub mod file;
+pub mod gateway;
 pub mod http;
+pub mod kubo_rpc;
 
 /// The kinds of source, as `--only` and the reports name them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
