@@ -15,5 +15,5 @@ pub mod http;
 pub mod image;
 pub mod kubo;
 pub mod origin;
-// pub mod real;
+pub mod real;
 pub mod router;
