@@ -237,6 +237,14 @@ impl Reader {
         }
         let total = prefix + length as usize;
         self.check_end(total)?;
+        // The first byte tells a web page from a header; no need to wait for as many bytes as the page seems to claim.
+        if self
+            .buffer
+            .get(prefix)
+            .is_some_and(|&first| !header::begins(first))
+        {
+            return Err(refuse(at + prefix as u64, "the header is not a map"));
+        }
         if self.buffer.len() < total {
             return Ok(false);
         }

@@ -1,8 +1,9 @@
 //! Content identifiers: reading them from text and bytes, writing them, and checking a block against one.
 //! It does not know what is inside a block.
 
+use ::cid::CidGeneric;
+pub use ::cid::Version;
 use ::cid::multihash::Multihash;
-use ::cid::{CidGeneric, Version};
 use multibase::Base;
 
 use crate::error::Error;
@@ -80,8 +81,15 @@ pub fn from_bytes(bytes: &[u8]) -> Result<Cid, Error> {
 pub fn from_prefix(bytes: &[u8]) -> Result<(Cid, usize), Error> {
     let mut rest = &bytes[..bytes.len().min(CID_BYTES_MAX)];
     let before = rest.len();
-    let cid = Cid::read_bytes(&mut rest)
-        .map_err(|error| not_bytes(bytes, error.to_string().to_lowercase()))?;
+    let cid = Cid::read_bytes(&mut rest).map_err(|error| {
+        let reason = match error {
+            ::cid::Error::InvalidCidVersion | ::cid::Error::InvalidExplicitCidV0 => {
+                "its version is neither 0 nor 1"
+            }
+            _ => "cut short or malformed",
+        };
+        not_bytes(bytes, reason.to_owned())
+    })?;
     Ok((cid, before - rest.len()))
 }
 
@@ -249,7 +257,10 @@ mod tests {
     fn refusals_say_why() {
         let folded = V0.to_lowercase();
         let prefixed = format!("z{V0}");
-        let trailing = format!("{V1}aaaa");
+        let trailing = format!(
+            "f{}00",
+            Base::Base16Lower.encode(parse(V1).expect("a CID").to_bytes())
+        );
         let long = "b".repeat(5000);
         for (given, reason) in [
             ("", "too short"),
@@ -258,7 +269,9 @@ mod tests {
             (trailing.as_str(), "bytes after the multihash"),
             ("xyz", "unknown multibase"),
             ("b0189", "characters outside"),
-            ("bafk", "failed to fill"),
+            ("f0155", "cut short or malformed"),
+            ("f01551220aabb", "cut short or malformed"),
+            ("f0255", "version"),
             (long.as_str(), "too long"),
         ] {
             let message = parse(given).expect_err(given).to_string();

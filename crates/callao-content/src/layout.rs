@@ -9,6 +9,7 @@ use ::cid::multihash::Multihash;
 use bytes::Bytes;
 
 use crate::cid::{self, Cid};
+use crate::dag_pb;
 use crate::error::Error;
 use crate::hash;
 use crate::leaf::VerifiedLeaf;
@@ -114,6 +115,26 @@ impl Layout {
     #[must_use]
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
+    }
+
+    /// Bytes of all blocks of the tree, repeated ones counted every time: the Tsize of a link to the root.
+    #[must_use]
+    pub fn dag_size(&self) -> u64 {
+        if let Some(root) = self.nodes.first().filter(|node| node.cid == self.root) {
+            let links = dag_pb::decode(&root.bytes)
+                .map(|node| node.links)
+                .unwrap_or_default();
+            return links.iter().fold(root.bytes.len() as u64, |sum, link| {
+                sum.saturating_add(link.tsize.unwrap_or_default())
+            });
+        }
+        let leaf = self.leaves.first();
+        self.size
+            + leaf.map_or(0, |leaf| match &leaf.form {
+                LeafForm::File(_) => Envelope::of_leaf(Kind::File, leaf.length).length(),
+                LeafForm::Wrapped { prefix, suffix, .. } => prefix.len() + suffix.len(),
+                LeafForm::Raw(_) | LeafForm::Inline(_) => 0,
+            }) as u64
     }
 
     /// Bytes of the longest leaf.

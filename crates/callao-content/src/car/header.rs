@@ -41,6 +41,11 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Vec<Cid>, Refusal> {
     }
 }
 
+/// Whether a header can begin with this byte.
+pub(super) const fn begins(first: u8) -> bool {
+    first >> 5 == MAP
+}
+
 /// The canonical header.
 pub(super) fn encode(roots: &[Cid]) -> Vec<u8> {
     let mut out = vec![0xa2, 0x65];

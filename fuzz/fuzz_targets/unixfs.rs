@@ -1,0 +1,4 @@
+//! Fuzz target: see `unixfs` in the library.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| callao_fuzz::unixfs(data));
