@@ -39,13 +39,30 @@ impl App {
     ///
     /// # Errors
     /// Usage, if a setting is wrong.
-    pub fn new(host: Host, common: &Common, overrides: &Overrides, output: &Arc<Output>) -> Result<App, CommandError> {
+    pub fn new(
+        host: Host,
+        common: &Common,
+        overrides: &Overrides,
+        output: &Arc<Output>,
+    ) -> Result<App, CommandError> {
         let settings = Settings::resolve(&host, common, overrides)?;
-        let interrupt = Interrupt::install(Arc::clone(output))
-            .map_err(|error| CommandError::new(ExitCode::Unexpected, format!("failed to listen for signals: {error}")))?;
+        let interrupt = Interrupt::install(Arc::clone(output)).map_err(|error| {
+            CommandError::new(
+                ExitCode::Unexpected,
+                format!("failed to listen for signals: {error}"),
+            )
+        })?;
         let places = Places::new(&settings.cache_dir);
         let output = Arc::clone(output);
-        Ok(App { host, settings, output, disk: Arc::new(RealDisk), places, interrupt, catalogue: OnceCell::new() })
+        Ok(App {
+            host,
+            settings,
+            output,
+            disk: Arc::new(RealDisk),
+            places,
+            interrupt,
+            catalogue: OnceCell::new(),
+        })
     }
 
     /// The catalogue; without it (read-only disk) everything works, only slower. Says so once.
@@ -67,12 +84,15 @@ impl App {
             if !said && waited.since > Duration::from_millis(250) {
                 said = true;
                 let limit = human::duration(self.settings.lock_wait);
-                self.output.info(format!("Waiting for another process that holds `{}` (at most {limit})", waited.path.display()));
+                self.output.info(format!(
+                    "Waiting for another process that holds `{}` (at most {limit})",
+                    waited.path.display()
+                ));
             }
             if self.interrupt.is_set() || waited.since >= self.settings.lock_wait {
                 return WaitChoice::GiveUp;
             }
-            WaitChoice::Wait
+            WaitChoice::KeepWaiting
         }
     }
 }

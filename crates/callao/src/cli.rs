@@ -112,7 +112,11 @@ pub struct GetArgs {
     #[arg(long, help_heading = "What it must be")]
     pub strict: bool,
     /// Never fetch a file that has neither digest nor CID
-    #[arg(long, conflicts_with = "allow_unpinned", help_heading = "What it must be")]
+    #[arg(
+        long,
+        conflicts_with = "allow_unpinned",
+        help_heading = "What it must be"
+    )]
     pub require_pin: bool,
     /// Fall back to entries without digest and CID when all pinned ones fail, as limactl does
     #[arg(long, help_heading = "What it must be")]
@@ -130,7 +134,12 @@ pub struct GetArgs {
     #[arg(long, value_name = "FILE", num_args = 1.., help_heading = "Where to look")]
     pub car: Vec<PathBuf>,
     /// Use no other kinds of source than these
-    #[arg(long, value_name = "KIND", value_delimiter = ',', help_heading = "Where to look")]
+    #[arg(
+        long,
+        value_name = "KIND",
+        value_delimiter = ',',
+        help_heading = "Where to look"
+    )]
     pub only: Vec<Kind>,
     /// Where to look besides the places that are named: public gateways, this computer, or nowhere
     #[arg(long, value_name = "SCOPE", help_heading = "Where to look")]
@@ -211,7 +220,11 @@ pub struct AddArgs {
 }
 
 fn profile_names() -> clap::builder::PossibleValuesParser {
-    callao_content::profile::Profile::ALL.iter().map(|profile| profile.name()).collect::<Vec<_>>().into()
+    callao_content::profile::Profile::ALL
+        .iter()
+        .map(|profile| profile.name())
+        .collect::<Vec<_>>()
+        .into()
 }
 
 /// `callao cache`.

@@ -28,8 +28,14 @@ pub(crate) fn run(host: Host, cli: Cli, output: &Arc<Output>) -> Result<(), Comm
             };
             get::run(&App::new(host, common, &overrides, output)?, *args)
         }
-        Command::Add(args) => add::run(&App::new(host, common, &Overrides::default(), output)?, &args),
-        Command::Cache(args) => cache::run(&App::new(host, common, &Overrides::default(), output)?, &args),
+        Command::Add(args) => add::run(
+            &App::new(host, common, &Overrides::default(), output)?,
+            &args,
+        ),
+        Command::Cache(args) => cache::run(
+            &App::new(host, common, &Overrides::default(), output)?,
+            &args,
+        ),
         Command::Demo(args) => demo::run(&host, &args, output),
         Command::Completions(args) => completions::run(&args),
         Command::Man => man::run(),
@@ -40,9 +46,19 @@ pub(crate) fn run(host: Host, cli: Cli, output: &Arc<Output>) -> Result<(), Comm
 fn print_text(text: &[u8]) -> Result<(), CommandError> {
     use std::io::Write;
     match std::io::stdout().lock().write_all(text) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(CommandError::new(crate::exit_code::ExitCode::Disk, format!("failed to write to stdout: {error}")))
-        }
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(CommandError::new(
+            crate::exit_code::ExitCode::Disk,
+            format!("failed to write to stdout: {error}"),
+        )),
         _ => Ok(()),
     }
+}
+
+/// A name in the same directory that nobody else uses.
+pub(crate) fn beside(path: &std::path::Path) -> std::path::PathBuf {
+    let name = path
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    path.with_file_name(format!(".{name}.callao-{}.tmp", std::process::id()))
 }

@@ -29,15 +29,27 @@ pub const TERM: &str = "TERM";
 
 /// Each variable and what it does, for the help and the man page.
 pub const TABLE: &[(&str, &str)] = &[
-    (CALLAO_DISCOVERY, "public, lan or none: where to look besides the places that are named"),
+    (
+        CALLAO_DISCOVERY,
+        "public, lan or none: where to look besides the places that are named",
+    ),
     (CALLAO_CONFIG, "settings file"),
     (CALLAO_CACHE_DIR, "directory that holds lima/ and callao/"),
     (CALLAO_OFFLINE, "1: open no socket at all"),
-    (CALLAO_LOCK_SECONDS, "how long to wait for a lock of another process"),
+    (
+        CALLAO_LOCK_SECONDS,
+        "how long to wait for a lock of another process",
+    ),
     (IPFS_GATEWAY, "a gateway to ask"),
     (IPFS_PATH, "kubo repository (default ~/.ipfs)"),
-    (XDG_CACHE_HOME, "base of the cache, as Lima reads it (default ~/.cache)"),
-    (XDG_CONFIG_HOME, "base of callao/config.toml (default ~/.config)"),
+    (
+        XDG_CACHE_HOME,
+        "base of the cache, as Lima reads it (default ~/.cache)",
+    ),
+    (
+        XDG_CONFIG_HOME,
+        "base of callao/config.toml (default ~/.config)",
+    ),
     (NO_COLOR, "set: no colours"),
     ("HTTPS_PROXY, HTTP_PROXY, NO_PROXY, ALL_PROXY", "proxies"),
     ("SSL_CERT_FILE", "certificates to trust"),
@@ -45,5 +57,8 @@ pub const TABLE: &[(&str, &str)] = &[
 
 /// The table as text, one variable a line.
 pub fn table() -> String {
-    TABLE.iter().map(|(name, meaning)| format!("  {name}\n          {meaning}\n")).collect()
+    TABLE
+        .iter()
+        .map(|(name, meaning)| format!("  {name}\n          {meaning}\n"))
+        .collect()
 }

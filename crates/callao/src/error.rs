@@ -23,7 +23,12 @@ pub struct CommandError {
 impl CommandError {
     /// An error without details.
     pub fn new(kind: ExitCode, message: impl Into<String>) -> Self {
-        CommandError { kind, message: message.into(), details: Vec::new(), hints: Vec::new() }
+        CommandError {
+            kind,
+            message: message.into(),
+            details: Vec::new(),
+            hints: Vec::new(),
+        }
     }
 
     /// The command line or the settings are wrong.
@@ -59,7 +64,10 @@ impl CommandError {
 
     /// An I/O error at a path.
     pub fn io(doing: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
-        let failed = CommandError::new(ExitCode::Disk, format!("failed to {doing} `{}`: {error}", path.display()));
+        let failed = CommandError::new(
+            ExitCode::Disk,
+            format!("failed to {doing} `{}`: {error}", path.display()),
+        );
         match disk_hint(error) {
             Some(hint) => failed.hint(hint),
             None => failed,
@@ -83,9 +91,9 @@ impl std::error::Error for CommandError {}
 pub fn disk_hint(error: &std::io::Error) -> Option<&'static str> {
     use std::io::ErrorKind;
     match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            Some("make room (`limactl prune` empties Lima's cache), or name another place with --cache-dir")
-        }
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Some(
+            "make room (`limactl prune` empties Lima's cache), or name another place with --cache-dir",
+        ),
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
             Some("check the permissions of this directory, or name another place with --cache-dir")
         }

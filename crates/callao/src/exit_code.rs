@@ -37,12 +37,18 @@ pub const TABLE: &[(ExitCode, &str)] = &[
     (ExitCode::Usage, "wrong usage or settings"),
     (ExitCode::NotFound, "not found by any source"),
     (ExitCode::Network, "network error"),
-    (ExitCode::Integrity, "bytes that are not what the digest or CID names"),
+    (
+        ExitCode::Integrity,
+        "bytes that are not what the digest or CID names",
+    ),
     (ExitCode::Disk, "disk full, not writable or failing"),
     (ExitCode::Locked, "locked by another process"),
     (ExitCode::Template, "template wrong or not supported"),
     (ExitCode::Machine, "virtual machine failed"),
-    (ExitCode::Interrupted, "interrupted; run the same command again to go on"),
+    (
+        ExitCode::Interrupted,
+        "interrupted; run the same command again to go on",
+    ),
 ];
 
 impl ExitCode {
@@ -65,7 +71,10 @@ impl ExitCode {
 
     /// The table as text, one code a line.
     pub fn table() -> String {
-        TABLE.iter().map(|(code, meaning)| format!("{:>5}  {meaning}\n", code.number())).collect()
+        TABLE
+            .iter()
+            .map(|(code, meaning)| format!("{:>5}  {meaning}\n", code.number()))
+            .collect()
     }
 }
 

@@ -1,5 +1,14 @@
-//! From WHAT to files: what is meant (`what`), which files in which order (`plan`), what is there already (`held`),
-//! whom to ask (`sources`), and the run of one file (`fetch`, `publish`).
+//! From WHAT to files: what is meant (`what`), which files in which order (`plan`), what is here already (`held`,
+//! `fresh`), whom to ask (`sources`), the run of one file (`run`), where its bytes go (`publish`), and what is said
+//! about it (`report`).
 
+mod fresh;
+mod held;
 pub(crate) mod plan;
+mod publish;
+mod report;
+pub(crate) mod run;
+pub(crate) mod sources;
 pub(crate) mod what;
+
+pub(crate) use publish::out_path;

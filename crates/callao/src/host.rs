@@ -1,7 +1,10 @@
 //! The process's surroundings: environment, home, working directory, terminals. Nothing else in callao reads them,
 //! so a test can hand in others. What they mean is decided in `settings`.
 
-#![expect(clippy::disallowed_methods, reason = "the one place that reads the process's state")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the process's state"
+)]
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -38,18 +41,29 @@ impl Host {
 
     /// A host with these variables and nothing else, for tests.
     pub fn with_variables<const N: usize>(variables: [(&str, &str); N]) -> Self {
-        let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-        Host { variables, working_dir: "/work".into(), ..Host::default() }
+        let variables = variables
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect();
+        Host {
+            variables,
+            working_dir: "/work".into(),
+            ..Host::default()
+        }
     }
 
     /// An environment variable; an empty one counts as not set.
     pub fn variable(&self, name: &str) -> Option<&OsStr> {
-        self.variables.get(OsStr::new(name)).map(OsString::as_os_str).filter(|value| !value.is_empty())
+        self.variables
+            .get(OsStr::new(name))
+            .map(OsString::as_os_str)
+            .filter(|value| !value.is_empty())
     }
 
     /// An environment variable as text.
     pub fn text_variable(&self, name: &str) -> Option<String> {
-        self.variable(name).map(|value| value.to_string_lossy().into_owned())
+        self.variable(name)
+            .map(|value| value.to_string_lossy().into_owned())
     }
 
     /// The home directory.
@@ -66,13 +80,19 @@ impl Host {
                 .map(PathBuf::from)
                 .ok_or("neither --cache-dir nor %LocalAppData% is set".into());
         }
-        let home = || self.home().ok_or_else(|| "neither --cache-dir nor $HOME is set".to_string());
+        let home = || {
+            self.home()
+                .ok_or_else(|| "neither --cache-dir nor $HOME is set".to_string())
+        };
         if cfg!(target_os = "macos") {
             return Ok(home()?.join("Library/Caches"));
         }
         match self.variable(env_vars::XDG_CACHE_HOME).map(PathBuf::from) {
             Some(dir) if dir.is_absolute() => Ok(dir),
-            Some(dir) => Err(format!("$XDG_CACHE_HOME is `{}`, which is not an absolute path", dir.display())),
+            Some(dir) => Err(format!(
+                "$XDG_CACHE_HOME is `{}`, which is not an absolute path",
+                dir.display()
+            )),
             None => Ok(home()?.join(".cache")),
         }
     }
@@ -108,7 +128,9 @@ impl Host {
 /// Reads a small file whole; more than `bytes_max` is an error of kind [`std::io::ErrorKind::FileTooLarge`].
 pub fn read_small_file(path: &Path, bytes_max: u64) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    std::fs::File::open(path)?
+        .take(bytes_max + 1)
+        .read_to_end(&mut bytes)?;
     if bytes.len() as u64 > bytes_max {
         return Err(std::io::ErrorKind::FileTooLarge.into());
     }
@@ -118,7 +140,11 @@ pub fn read_small_file(path: &Path, bytes_max: u64) -> std::io::Result<Vec<u8>> 
 /// What a path is, following links; `None` when there is nothing.
 pub fn kind_of(path: &Path) -> Option<FileKind> {
     let about = std::fs::metadata(path).ok()?;
-    Some(if about.is_dir() { FileKind::Directory } else { FileKind::File { size: about.len() } })
+    Some(if about.is_dir() {
+        FileKind::Directory
+    } else {
+        FileKind::File { size: about.len() }
+    })
 }
 
 /// What a path is.
@@ -138,10 +164,44 @@ pub fn real_path(path: &Path) -> PathBuf {
     std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
+/// A new, empty directory below the system's place for such.
+///
+/// # Errors
+/// It cannot be made.
+pub fn new_temporary_dir(name: &str) -> std::io::Result<PathBuf> {
+    let path = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
+    std::fs::create_dir(&path)?;
+    Ok(path)
+}
+
+/// Removes a directory and everything in it.
+///
+/// # Errors
+/// Something in it cannot be removed.
+pub fn remove_tree(path: &Path) -> std::io::Result<()> {
+    std::fs::remove_dir_all(path)
+}
+
+/// Removes directories that hold nothing but empty directories; anything else stays.
+pub fn remove_empty_dirs(path: &Path) {
+    let Ok(entries) = std::fs::read_dir(path) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_empty_dirs(&entry.path());
+        }
+    }
+    // Not empty, then: it is still needed.
+    std::fs::remove_dir(path).unwrap_or(());
+}
+
 /// Seconds since 1970.
 pub fn unix_now() -> i64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    now.map_or(0, |elapsed| i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX))
+    now.map_or(0, |elapsed| {
+        i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX)
+    })
 }
 
 #[cfg(test)]
@@ -153,13 +213,28 @@ mod tests {
     fn the_cache_directory_is_that_of_lima() {
         let cases = [
             (Host::with_variables([("HOME", "/h")]), Ok("/h/.cache")),
-            (Host::with_variables([("HOME", "/h"), ("XDG_CACHE_HOME", "/c")]), Ok("/c")),
-            (Host::with_variables([("HOME", "/h"), ("XDG_CACHE_HOME", "")]), Ok("/h/.cache")),
-            (Host::with_variables([("XDG_CACHE_HOME", "c")]), Err("$XDG_CACHE_HOME is `c`, which is not an absolute path")),
-            (Host::with_variables([]), Err("neither --cache-dir nor $HOME is set")),
+            (
+                Host::with_variables([("HOME", "/h"), ("XDG_CACHE_HOME", "/c")]),
+                Ok("/c"),
+            ),
+            (
+                Host::with_variables([("HOME", "/h"), ("XDG_CACHE_HOME", "")]),
+                Ok("/h/.cache"),
+            ),
+            (
+                Host::with_variables([("XDG_CACHE_HOME", "c")]),
+                Err("$XDG_CACHE_HOME is `c`, which is not an absolute path"),
+            ),
+            (
+                Host::with_variables([]),
+                Err("neither --cache-dir nor $HOME is set"),
+            ),
         ];
         for (host, want) in cases {
-            assert_eq!(host.user_cache_dir(), want.map(PathBuf::from).map_err(String::from));
+            assert_eq!(
+                host.user_cache_dir(),
+                want.map(PathBuf::from).map_err(String::from)
+            );
         }
     }
 

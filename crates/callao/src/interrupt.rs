@@ -25,19 +25,25 @@ impl Interrupt {
     /// # Errors
     /// The system refuses the handler or the thread.
     pub fn install(output: Arc<Output>) -> std::io::Result<Self> {
-        let interrupt = Interrupt { token: CancellationToken::new(), in_the_middle: Arc::default() };
+        let interrupt = Interrupt {
+            token: CancellationToken::new(),
+            in_the_middle: Arc::default(),
+        };
         let mut signals = Signals::new([SIGINT, SIGTERM])?;
         let listener = interrupt.clone();
-        std::thread::Builder::new().name("signals".into()).stack_size(64 * 1024).spawn(move || {
-            for _ in signals.forever() {
-                let again = listener.token.is_cancelled();
-                listener.token.cancel();
-                if again || listener.in_the_middle.load(Ordering::SeqCst) == 0 {
-                    signal_hook::low_level::exit(ExitCode::Interrupted.number().into());
+        std::thread::Builder::new()
+            .name("signals".into())
+            .stack_size(64 * 1024)
+            .spawn(move || {
+                for _ in signals.forever() {
+                    let again = listener.token.is_cancelled();
+                    listener.token.cancel();
+                    if again || listener.in_the_middle.load(Ordering::SeqCst) == 0 {
+                        signal_hook::low_level::exit(ExitCode::Interrupted.number().into());
+                    }
+                    output.info("Stopping; what arrived is kept (once more to end at once)");
                 }
-                output.info("Stopping; what arrived is kept (once more to end at once)");
-            }
-        })?;
+            })?;
         Ok(interrupt)
     }
 
@@ -63,7 +69,11 @@ impl Interrupt {
     /// # Errors
     /// [`CommandError::interrupted`].
     pub fn check(&self) -> Result<(), CommandError> {
-        if self.is_set() { Err(CommandError::interrupted()) } else { Ok(()) }
+        if self.is_set() {
+            Err(CommandError::interrupted())
+        } else {
+            Ok(())
+        }
     }
 }
 

@@ -19,6 +19,7 @@ mod get;
 pub mod host;
 pub mod interrupt;
 pub mod output;
+mod record;
 pub mod settings;
 
 use cli::Cli;
@@ -38,7 +39,11 @@ pub fn run(host: Host) -> ExitCode {
         Err(error) => {
             // Help and version end here as well. A closed pipe is the reader's decision.
             error.print().unwrap_or(());
-            return if error.exit_code() == 0 { ExitCode::Done } else { ExitCode::Usage };
+            return if error.exit_code() == 0 {
+                ExitCode::Done
+            } else {
+                ExitCode::Usage
+            };
         }
     };
     let output = Arc::new(Output::new(style(&host, &cli)));
@@ -53,7 +58,9 @@ pub fn run(host: Host) -> ExitCode {
 
 fn style(host: &Host, cli: &Cli) -> Style {
     let common = &cli.common;
-    let dumb = host.text_variable(env_vars::TERM).is_some_and(|term| term == "dumb");
+    let dumb = host
+        .text_variable(env_vars::TERM)
+        .is_some_and(|term| term == "dumb");
     Style {
         verbosity: match (common.quiet, common.verbose) {
             (true, _) => Verbosity::Quiet,

@@ -54,7 +54,11 @@ impl Output {
         if !(style.progress && style.terminal) {
             bars.set_draw_target(indicatif::ProgressDrawTarget::hidden());
         }
-        Output { style, bars, lock: Mutex::new(()) }
+        Output {
+            style,
+            bars,
+            lock: Mutex::new(()),
+        }
     }
 
     /// How things are printed.
@@ -83,15 +87,26 @@ impl Output {
 
     /// Something that is not as it should be, but hinders nothing. Printed also when quiet.
     pub fn warning(&self, line: impl AsRef<str>) {
-        self.stderr_line(&format!("{} {}", self.paint("warning:", "33"), line.as_ref()));
+        self.stderr_line(&format!(
+            "{} {}",
+            self.paint("warning:", "33"),
+            line.as_ref()
+        ));
         if self.style.json {
-            self.json(&json::Warning { kind: "warning", message: line.as_ref() });
+            self.json(&json::Warning {
+                kind: "warning",
+                message: line.as_ref(),
+            });
         }
     }
 
     /// Why it failed, with details and hints.
     pub fn error(&self, error: &CommandError) {
-        self.stderr_line(&human::error(error, &self.paint("error:", "31"), &self.paint("hint:", "36")));
+        self.stderr_line(&human::error(
+            error,
+            &self.paint("error:", "31"),
+            &self.paint("hint:", "36"),
+        ));
         if self.style.json {
             self.json(&json::Failure::new(error));
         }
@@ -109,7 +124,10 @@ impl Output {
         if !self.style.json {
             return;
         }
-        match serde_json::to_string(&json::Line { v: json::VERSION, value }) {
+        match serde_json::to_string(&json::Line {
+            v: json::VERSION,
+            value,
+        }) {
             Ok(line) => self.stdout_line(&line),
             Err(error) => self.stderr_line(&format!("failed to write an event as JSON: {error}")),
         }
@@ -119,15 +137,24 @@ impl Output {
         let _guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         let mut stdout = std::io::stdout().lock();
         // Nobody reads any more (`| head`): that is their decision.
-        self.bars.suspend(|| writeln!(stdout, "{line}").and_then(|()| stdout.flush()).unwrap_or(()));
+        self.bars.suspend(|| {
+            writeln!(stdout, "{line}")
+                .and_then(|()| stdout.flush())
+                .unwrap_or(())
+        });
     }
 
     fn stderr_line(&self, line: &str) {
         let _guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        self.bars.suspend(|| writeln!(std::io::stderr().lock(), "{line}").unwrap_or(()));
+        self.bars
+            .suspend(|| writeln!(std::io::stderr().lock(), "{line}").unwrap_or(()));
     }
 
     fn paint(&self, text: &str, colour: &str) -> String {
-        if self.style.colours { format!("\u{1b}[1;{colour}m{text}\u{1b}[0m") } else { text.to_string() }
+        if self.style.colours {
+            format!("\u{1b}[1;{colour}m{text}\u{1b}[0m")
+        } else {
+            text.to_string()
+        }
     }
 }

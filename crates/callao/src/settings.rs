@@ -62,7 +62,11 @@ impl Settings {
     ///
     /// # Errors
     /// Usage: a settings file that cannot be read or has a wrong value, a variable with a wrong value.
-    pub fn resolve(host: &Host, common: &Common, overrides: &Overrides) -> Result<Settings, CommandError> {
+    pub fn resolve(
+        host: &Host,
+        common: &Common,
+        overrides: &Overrides,
+    ) -> Result<Settings, CommandError> {
         let mut file = parse(DEFAULT_CONFIG, Path::new("default-config.toml"))?;
         if let Some((path, text)) = read_file(host, common)? {
             file.take_over(parse(&text, &path)?);
@@ -126,48 +130,89 @@ impl File {
         over(&mut self.kubo.repository, stronger.kubo.repository);
         over(&mut self.kubo.api, stronger.kubo.api);
         over(&mut self.locks.wait_seconds, stronger.locks.wait_seconds);
-        over(&mut self.network.connect_seconds, stronger.network.connect_seconds);
-        over(&mut self.network.answer_seconds, stronger.network.answer_seconds);
-        over(&mut self.network.stall_seconds, stronger.network.stall_seconds);
+        over(
+            &mut self.network.connect_seconds,
+            stronger.network.connect_seconds,
+        );
+        over(
+            &mut self.network.answer_seconds,
+            stronger.network.answer_seconds,
+        );
+        over(
+            &mut self.network.stall_seconds,
+            stronger.network.stall_seconds,
+        );
     }
 
     /// Takes what the environment says.
     fn environment(&mut self, host: &Host) -> Result<(), CommandError> {
         use clap::ValueEnum;
         if let Some(text) = host.text_variable(env_vars::CALLAO_DISCOVERY) {
-            let scope = Discovery::from_str(&text, true)
-                .map_err(|_| CommandError::usage(format!("$CALLAO_DISCOVERY is `{text}`; it is public, lan or none")))?;
+            let scope = Discovery::from_str(&text, true).map_err(|_| {
+                CommandError::usage(format!(
+                    "$CALLAO_DISCOVERY is `{text}`; it is public, lan or none"
+                ))
+            })?;
             self.discovery = Some(scope);
         }
         if let Some(text) = host.text_variable(env_vars::CALLAO_OFFLINE) {
             self.offline = Some(!matches!(text.as_str(), "0" | "false" | "no"));
         }
         if let Some(text) = host.text_variable(env_vars::CALLAO_LOCK_SECONDS) {
-            let seconds = text
-                .parse()
-                .map_err(|_| CommandError::usage(format!("$CALLAO_LOCK_SECONDS is `{text}`, not a number of seconds")))?;
+            let seconds = text.parse().map_err(|_| {
+                CommandError::usage(format!(
+                    "$CALLAO_LOCK_SECONDS is `{text}`, not a number of seconds"
+                ))
+            })?;
             self.locks.wait_seconds = Some(seconds);
         }
         if let Some(text) = host.text_variable(env_vars::CALLAO_CACHE_DIR) {
             self.cache_dir = Some(text);
         }
         if let Some(text) = host.text_variable(env_vars::IPFS_PATH) {
-            self.kubo.repository.get_or_insert_default().clone_from(&text);
+            self.kubo
+                .repository
+                .get_or_insert_default()
+                .clone_from(&text);
         }
         Ok(())
     }
 
-    fn decide(self, host: &Host, common: &Common, overrides: &Overrides) -> Result<Settings, CommandError> {
-        let named = self.cache_dir.filter(|text| !text.is_empty()).map(|text| host.path(&text));
-        let cache_dir = match common.cache_dir.as_ref().map(|dir| host.working_dir.join(dir)).or(named) {
+    fn decide(
+        self,
+        host: &Host,
+        common: &Common,
+        overrides: &Overrides,
+    ) -> Result<Settings, CommandError> {
+        let named = self
+            .cache_dir
+            .filter(|text| !text.is_empty())
+            .map(|text| host.path(&text));
+        let cache_dir = match common
+            .cache_dir
+            .as_ref()
+            .map(|dir| host.working_dir.join(dir))
+            .or(named)
+        {
             Some(dir) => dir,
             None => host.user_cache_dir().map_err(CommandError::usage)?,
         };
-        let repository = self.kubo.repository.filter(|text| !text.is_empty()).map(|text| host.path(&text));
-        let lock_seconds = overrides.lock_seconds.or(self.locks.wait_seconds).unwrap_or(0).min(LOCK_SECONDS_MAX);
+        let repository = self
+            .kubo
+            .repository
+            .filter(|text| !text.is_empty())
+            .map(|text| host.path(&text));
+        let lock_seconds = overrides
+            .lock_seconds
+            .or(self.locks.wait_seconds)
+            .unwrap_or(0)
+            .min(LOCK_SECONDS_MAX);
         Ok(Settings {
             cache_dir,
-            discovery: overrides.discovery.or(self.discovery).unwrap_or(Discovery::None),
+            discovery: overrides
+                .discovery
+                .or(self.discovery)
+                .unwrap_or(Discovery::None),
             offline: overrides.offline || self.offline.unwrap_or(false),
             gateways: self.gateways.unwrap_or_default(),
             named_gateway: host.text_variable(env_vars::IPFS_GATEWAY),
@@ -196,22 +241,38 @@ fn read_file(host: &Host, common: &Common) -> Result<Option<(PathBuf, String)>, 
         .config
         .as_ref()
         .map(|path| host.working_dir.join(path))
-        .or_else(|| host.text_variable(env_vars::CALLAO_CONFIG).map(|text| host.path(&text)));
+        .or_else(|| {
+            host.text_variable(env_vars::CALLAO_CONFIG)
+                .map(|text| host.path(&text))
+        });
     let must_exist = named.is_some();
-    let Some(path) = named.or_else(|| host.config_file()) else { return Ok(None) };
+    let Some(path) = named.or_else(|| host.config_file()) else {
+        return Ok(None);
+    };
     match host::read_small_file(&path, CONFIG_BYTES_MAX) {
         Ok(bytes) => match String::from_utf8(bytes) {
             Ok(text) => Ok(Some((path, text))),
-            Err(_) => Err(CommandError::usage(format!("settings `{}` are not UTF-8 text", path.display()))),
+            Err(_) => Err(CommandError::usage(format!(
+                "settings `{}` are not UTF-8 text",
+                path.display()
+            ))),
         },
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must_exist => Ok(None),
-        Err(error) => Err(CommandError::usage(format!("failed to read settings `{}`: {error}", path.display()))),
+        Err(error) => Err(CommandError::usage(format!(
+            "failed to read settings `{}`: {error}",
+            path.display()
+        ))),
     }
 }
 
 fn parse(text: &str, path: &Path) -> Result<File, CommandError> {
-    toml::from_str(text)
-        .map_err(|error| CommandError::usage(format!("settings `{}`: {}", path.display(), error.to_string().trim_end())))
+    toml::from_str(text).map_err(|error| {
+        CommandError::usage(format!(
+            "settings `{}`: {}",
+            path.display(),
+            error.to_string().trim_end()
+        ))
+    })
 }
 
 #[cfg(test)]
@@ -224,10 +285,17 @@ mod tests {
 
     #[test]
     fn the_embedded_file_is_the_defaults() {
-        let settings = resolve(&Host::with_variables([("HOME", "/nowhere")]), &Overrides::default()).expect("defaults");
+        let settings = resolve(
+            &Host::with_variables([("HOME", "/nowhere")]),
+            &Overrides::default(),
+        )
+        .expect("defaults");
         assert_eq!(settings.discovery, Discovery::Public);
         assert_eq!(settings.kubo_repository, Some("/nowhere/.ipfs".into()));
-        assert_eq!((settings.lock_wait.as_secs(), settings.stall.as_secs()), (600, 30));
+        assert_eq!(
+            (settings.lock_wait.as_secs(), settings.stall.as_secs()),
+            (600, 30)
+        );
         assert!(!settings.offline && settings.gateways.len() == 4 && settings.routers.len() == 2);
     }
 
@@ -247,24 +315,43 @@ mod tests {
         assert_eq!(from_environment.cache_dir, PathBuf::from("/c"));
         assert_eq!(from_environment.kubo_repository, Some("/repo".into()));
         assert_eq!(from_environment.lock_wait.as_secs(), 3);
-        let flags = Overrides { discovery: Some(Discovery::None), offline: false, lock_seconds: Some(1) };
+        let flags = Overrides {
+            discovery: Some(Discovery::None),
+            offline: false,
+            lock_seconds: Some(1),
+        };
         let from_flags = resolve(&host, &flags).expect("settings");
-        assert_eq!((from_flags.discovery, from_flags.lock_wait.as_secs()), (Discovery::None, 1));
+        assert_eq!(
+            (from_flags.discovery, from_flags.lock_wait.as_secs()),
+            (Discovery::None, 1)
+        );
     }
 
     #[test]
     fn a_settings_file_overrides_value_by_value() {
         let mut file = parse(DEFAULT_CONFIG, Path::new("d")).expect("defaults");
-        file.take_over(parse("discovery = \"none\"\n[network]\nstall_seconds = 0.5\n", Path::new("f")).expect("file"));
+        file.take_over(
+            parse(
+                "discovery = \"none\"\n[network]\nstall_seconds = 0.5\n",
+                Path::new("f"),
+            )
+            .expect("file"),
+        );
         assert_eq!(file.discovery, Some(Discovery::None));
-        assert_eq!((file.network.stall_seconds, file.network.connect_seconds), (Some(0.5), Some(5.0)));
+        assert_eq!(
+            (file.network.stall_seconds, file.network.connect_seconds),
+            (Some(0.5), Some(5.0))
+        );
     }
 
     #[test]
     fn wrong_values_are_named() {
         let wrong = Host::with_variables([("HOME", "/nowhere"), ("CALLAO_DISCOVERY", "all")]);
         let error = resolve(&wrong, &Overrides::default()).expect_err("no such scope");
-        assert_eq!(error.message, "$CALLAO_DISCOVERY is `all`; it is public, lan or none");
+        assert_eq!(
+            error.message,
+            "$CALLAO_DISCOVERY is `all`; it is public, lan or none"
+        );
         assert!(parse("no_such_key = 1", Path::new("f")).is_err());
         assert!(parse("discovery = \"all\"", Path::new("f")).is_err());
     }

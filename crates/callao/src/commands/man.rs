@@ -9,7 +9,12 @@ use crate::exit_code::ExitCode;
 use crate::{env_vars, settings};
 
 pub(crate) fn run() -> Result<(), CommandError> {
-    let page = page().map_err(|error| CommandError::new(ExitCode::Unexpected, format!("failed to make the manual: {error}")))?;
+    let page = page().map_err(|error| {
+        CommandError::new(
+            ExitCode::Unexpected,
+            format!("failed to make the manual: {error}"),
+        )
+    })?;
     super::print_text(&page)
 }
 
@@ -23,9 +28,15 @@ fn page() -> std::io::Result<Vec<u8>> {
     man.render_synopsis_section(&mut page)?;
     man.render_description_section(&mut page)?;
     man.render_options_section(&mut page)?;
-    for command in root.get_subcommands().filter(|command| command.get_name() != "help") {
+    for command in root
+        .get_subcommands()
+        .filter(|command| command.get_name() != "help")
+    {
         command_section(command, &mut page)?;
-        for below in command.get_subcommands().filter(|below| below.get_name() != "help") {
+        for below in command
+            .get_subcommands()
+            .filter(|below| below.get_name() != "help")
+        {
             command_section(below, &mut page)?;
         }
     }
@@ -36,14 +47,25 @@ fn page() -> std::io::Result<Vec<u8>> {
 }
 
 fn command_section(command: &clap::Command, page: &mut Vec<u8>) -> std::io::Result<()> {
-    let name = command.get_bin_name().unwrap_or(command.get_name()).to_uppercase();
+    let name = command
+        .get_bin_name()
+        .unwrap_or(command.get_name())
+        .to_uppercase();
     page.extend_from_slice(format!(".SH \"{name}\"\n").as_bytes());
     let man = Man::new(command.clone());
-    for render in [Man::render_description_section, Man::render_synopsis_section, Man::render_options_section] {
+    for render in [
+        Man::render_description_section,
+        Man::render_synopsis_section,
+        Man::render_options_section,
+    ] {
         let mut section = Vec::new();
         render(&man, &mut section)?;
         // Below the heading of the command these are parts, not sections of their own.
-        page.extend_from_slice(String::from_utf8_lossy(&section).replace(".SH ", ".SS ").as_bytes());
+        page.extend_from_slice(
+            String::from_utf8_lossy(&section)
+                .replace(".SH ", ".SS ")
+                .as_bytes(),
+        );
     }
     if let Some(help) = command.get_after_help() {
         literal(&help.to_string(), page);
@@ -61,7 +83,11 @@ fn literal(text: &str, page: &mut Vec<u8>) {
     page.extend_from_slice(b".nf\n");
     for line in text.lines() {
         let line = line.replace('\\', "\\\\").replace('-', "\\-");
-        let guard = if line.starts_with(['.', '\'']) { "\\&" } else { "" };
+        let guard = if line.starts_with(['.', '\'']) {
+            "\\&"
+        } else {
+            ""
+        };
         page.extend_from_slice(format!("{guard}{line}\n").as_bytes());
     }
     page.extend_from_slice(b".fi\n");
@@ -74,7 +100,14 @@ mod tests {
     #[test]
     fn the_page_holds_every_command_setting_and_exit_code() {
         let page = String::from_utf8(page().expect("a page")).expect("text");
-        for part in ["CALLAO GET", "CALLAO CACHE VERIFY", "EXIT CODES", "ENVIRONMENT", "CALLAO_DISCOVERY", "wait_seconds"] {
+        for part in [
+            "CALLAO GET",
+            "CALLAO CACHE VERIFY",
+            "EXIT CODES",
+            "ENVIRONMENT",
+            "CALLAO_DISCOVERY",
+            "wait_seconds",
+        ] {
             assert!(page.contains(part), "{part} is missing");
         }
     }

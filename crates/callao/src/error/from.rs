@@ -11,23 +11,24 @@ use crate::exit_code::ExitCode;
 use crate::output::human;
 
 const LOCK_HINT: &str = "wait for the other process, or give it more time with --lock-seconds";
-const ROOM_HINT: &str = "make room (`limactl prune` empties Lima's cache), or name another place with --cache-dir";
+const ROOM_HINT: &str =
+    "make room (`limactl prune` empties Lima's cache), or name another place with --cache-dir";
 
 impl From<StoreError> for CommandError {
     fn from(error: StoreError) -> Self {
         let kind = match &error {
             StoreError::Locked { .. } => ExitCode::Locked,
-            StoreError::DigestMismatch { .. } | StoreError::Changed { .. } | StoreError::CorruptLeaf { .. } => {
-                ExitCode::Integrity
-            }
+            StoreError::DigestMismatch { .. }
+            | StoreError::Changed { .. }
+            | StoreError::CorruptLeaf { .. } => ExitCode::Integrity,
             StoreError::Content { source, .. } => content_kind(source),
             StoreError::BadCar { .. } => ExitCode::Integrity,
-            StoreError::NotARepository { .. } | StoreError::UnsupportedDatastore { .. } | StoreError::BadSharding { .. } => {
-                ExitCode::Usage
-            }
-            StoreError::BadKey { .. } | StoreError::OutOfBounds { .. } | StoreError::LayoutChanged { .. } => {
-                ExitCode::Unexpected
-            }
+            StoreError::NotARepository { .. }
+            | StoreError::UnsupportedDatastore { .. }
+            | StoreError::BadSharding { .. } => ExitCode::Usage,
+            StoreError::BadKey { .. }
+            | StoreError::OutOfBounds { .. }
+            | StoreError::LayoutChanged { .. } => ExitCode::Unexpected,
             _ => ExitCode::Disk,
         };
         let cause = error.source().map(ToString::to_string);
@@ -59,7 +60,9 @@ impl From<callao_template::Error> for CommandError {
         let text = error.to_string();
         let mut lines = text.lines();
         let mut failed = CommandError::new(ExitCode::Template, lines.next().unwrap_or_default());
-        failed.details.extend(lines.map(|line| line.trim_start_matches("  ").to_string()));
+        failed
+            .details
+            .extend(lines.map(|line| line.trim_start_matches("  ").to_string()));
         failed
     }
 }
@@ -71,15 +74,24 @@ impl From<FetchError> for CommandError {
             FetchError::NoSource { .. } => CommandError::new(ExitCode::NotFound, message),
             FetchError::AllFailed { kept, refusals, .. } => {
                 let mut failed = CommandError::new(kind_of_refusals(&refusals), message);
-                failed.details = refusals.iter().map(|refusal| format!("{}: {}", refusal.source, refusal.error)).collect();
+                failed.details = refusals
+                    .iter()
+                    .map(|refusal| format!("{}: {}", refusal.source, refusal.error))
+                    .collect();
                 if kept > 0 {
-                    failed.hints.push(format!("{} are kept; run the same command again to go on", human::bytes(kept)));
+                    failed.hints.push(format!(
+                        "{} are kept; run the same command again to go on",
+                        human::bytes(kept)
+                    ));
                 }
                 failed
             }
             FetchError::DigestMismatch { sources, .. } => {
                 let mut failed = CommandError::new(ExitCode::Integrity, message);
-                failed.details = sources.iter().map(|source| format!("these bytes came from {source}")).collect();
+                failed.details = sources
+                    .iter()
+                    .map(|source| format!("these bytes came from {source}"))
+                    .collect();
                 failed.hint("either the digest is out of date, or these sources give out other bytes; nothing was put into the cache")
             }
             FetchError::Contradiction { .. } => CommandError::new(ExitCode::Integrity, message)
@@ -88,7 +100,9 @@ impl From<FetchError> for CommandError {
                 .hint("name a source that has the blocks: --gateway, --kubo or --car"),
             FetchError::Content(error) => error.into(),
             FetchError::Store(error) => error.into(),
-            FetchError::Interrupted => CommandError::interrupted().hint("run the same command again to go on"),
+            FetchError::Interrupted => {
+                CommandError::interrupted().hint("run the same command again to go on")
+            }
             _ => CommandError::new(ExitCode::Unexpected, message),
         }
     }
@@ -98,19 +112,29 @@ impl From<FetchError> for CommandError {
 fn content_kind(error: &callao_content::Error) -> ExitCode {
     use callao_content::Error;
     match error {
-        Error::NotACid { .. } | Error::NotADigest { .. } | Error::NotAnAddress { .. } => ExitCode::Usage,
+        Error::NotACid { .. }
+        | Error::NotADigest { .. }
+        | Error::NotAnAddress { .. }
+        | Error::Shape { .. } => ExitCode::Usage,
         _ => ExitCode::Integrity,
     }
 }
 
 /// Nobody has it; or somebody lied and nobody else was there; or the network.
 fn kind_of_refusals(refusals: &[Refusal]) -> ExitCode {
-    let not_there =
-        |refusal: &Refusal| matches!(refusal.error, SourceError::NotFound(_) | SourceError::Unsupported(_));
+    let not_there = |refusal: &Refusal| {
+        matches!(
+            refusal.error,
+            SourceError::NotFound(_) | SourceError::Unsupported(_)
+        )
+    };
     let lied = |refusal: &Refusal| matches!(refusal.error, SourceError::False(_));
     if refusals.iter().all(not_there) {
         ExitCode::NotFound
-    } else if refusals.iter().all(|refusal| lied(refusal) || not_there(refusal)) {
+    } else if refusals
+        .iter()
+        .all(|refusal| lied(refusal) || not_there(refusal))
+    {
         ExitCode::Integrity
     } else {
         ExitCode::Network
@@ -123,7 +147,13 @@ mod tests {
     use callao_fetch::source::{SourceId, SourceKind};
 
     fn refusal(error: SourceError) -> Refusal {
-        Refusal { source: SourceId { kind: SourceKind::Http, place: "http://h/a".into() }, error }
+        Refusal {
+            source: SourceId {
+                kind: SourceKind::Http,
+                place: "http://h/a".into(),
+            },
+            error,
+        }
     }
 
     #[test]
@@ -155,7 +185,10 @@ mod tests {
 
     #[test]
     fn a_full_disk_says_what_to_do() {
-        let failed = CommandError::from(StoreError::DiskFull { path: "/c/x.part".into(), needed: 10 });
+        let failed = CommandError::from(StoreError::DiskFull {
+            path: "/c/x.part".into(),
+            needed: 10,
+        });
         assert_eq!((failed.kind, failed.hints.len()), (ExitCode::Disk, 1));
     }
 }

@@ -39,9 +39,18 @@ impl Noun {
 
     /// For a location outside a template: images are known by their names, as limactl knows them.
     pub(crate) fn of_location(location: &str) -> Self {
-        let path = location.split(['?', '#']).next().unwrap_or(location).to_ascii_lowercase();
-        let plain = [".gz", ".xz", ".bz2", ".zst", ".zstd"].iter().find_map(|ext| path.strip_suffix(ext)).unwrap_or(&path);
-        let is_image = [".img", ".qcow2", ".raw", ".iso", ".ipsw"].iter().any(|ext| plain.ends_with(ext));
+        let path = location
+            .split(['?', '#'])
+            .next()
+            .unwrap_or(location)
+            .to_ascii_lowercase();
+        let plain = [".gz", ".xz", ".bz2", ".zst", ".zstd"]
+            .iter()
+            .find_map(|ext| path.strip_suffix(ext))
+            .unwrap_or(&path);
+        let is_image = [".img", ".qcow2", ".raw", ".iso", ".ipsw"]
+            .iter()
+            .any(|ext| plain.ends_with(ext));
         if is_image { Noun::Image } else { Noun::File }
     }
 }
@@ -73,7 +82,9 @@ impl Location {
         let lower = text.to_ascii_lowercase();
         let place = if lower.starts_with("http://") || lower.starts_with("https://") {
             Place::Http(IpfsAddress::parse(text).and_then(Result::ok))
-        } else if let (true, Some(Ok(address))) = (lower.starts_with("ipfs://"), IpfsAddress::parse(text)) {
+        } else if let (true, Some(Ok(address))) =
+            (lower.starts_with("ipfs://"), IpfsAddress::parse(text))
+        {
             Place::Ipfs(address)
         } else {
             match text.split_once("://") {
@@ -82,7 +93,10 @@ impl Location {
                 Some((scheme, _)) => Place::Other(scheme.into()),
             }
         };
-        Location { text: text.into(), place }
+        Location {
+            text: text.into(),
+            place,
+        }
     }
 
     /// The IPFS address in it.
@@ -110,8 +124,17 @@ impl Want {
     /// Reads a file of a template.
     fn of_file(noun: Noun, file: &File) -> Self {
         let location = Location::read(&file.location);
-        let whole = location.address().filter(|address| address.path.is_empty()).map(|address| address.cid);
-        Want { noun, arch: file.arch, digest: file.digest, cid: file.cid.or(whole), locations: vec![location] }
+        let whole = location
+            .address()
+            .filter(|address| address.path.is_empty())
+            .map(|address| address.cid);
+        Want {
+            noun,
+            arch: file.arch,
+            digest: file.digest,
+            cid: file.cid.or(whole),
+            locations: vec![location],
+        }
     }
 
     /// The location that is talked about.
@@ -123,12 +146,21 @@ impl Want {
     pub(crate) fn base_name(&self) -> &str {
         let text = self.location();
         let path = text.split(['?', '#']).next().unwrap_or(text);
-        path.trim_end_matches('/').rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or(text)
+        path.trim_end_matches('/')
+            .rsplit('/')
+            .next()
+            .filter(|name| !name.is_empty())
+            .unwrap_or(text)
     }
 
     /// Whether anything says which bytes are the right ones.
     pub(crate) fn is_pinned(&self) -> bool {
-        self.digest.is_some() || self.cid.is_some() || self.locations.iter().any(|location| location.address().is_some())
+        self.digest.is_some()
+            || self.cid.is_some()
+            || self
+                .locations
+                .iter()
+                .any(|location| location.address().is_some())
     }
 
     /// Whether both certainly name the same bytes, and nothing says the contrary.
@@ -146,7 +178,8 @@ impl Want {
             (None, Some(file)) => self.may_be(&file),
             (None, None) => {
                 let (mine, theirs) = (self.locations.first(), other.locations.first());
-                mine.and_then(Location::address).is_some_and(|mine| theirs.and_then(Location::address) == Some(mine))
+                mine.and_then(Location::address)
+                    .is_some_and(|mine| theirs.and_then(Location::address) == Some(mine))
             }
         }
     }
@@ -186,7 +219,8 @@ impl Alternative {
     }
 
     fn is_same(&self, other: &Alternative) -> bool {
-        let same = |(mine, theirs): (&Want, &Want)| mine.noun == theirs.noun && mine.is_same_file(theirs);
+        let same =
+            |(mine, theirs): (&Want, &Want)| mine.noun == theirs.noun && mine.is_same_file(theirs);
         self.wants.len() == other.wants.len() && self.wants.iter().zip(&other.wants).all(same)
     }
 }
@@ -214,13 +248,26 @@ pub(crate) enum Pins {
 pub(crate) fn of_selection(selection: &Selection, archives: bool, pins: Pins) -> Vec<Need> {
     let images = selection.images.iter().map(|image| {
         let mut wants = vec![Want::of_file(Noun::Image, &image.file)];
-        wants.extend(image.kernel.iter().map(|file| Want::of_file(Noun::Kernel, file)));
-        wants.extend(image.initrd.iter().map(|file| Want::of_file(Noun::Initrd, file)));
+        wants.extend(
+            image
+                .kernel
+                .iter()
+                .map(|file| Want::of_file(Noun::Kernel, file)),
+        );
+        wants.extend(
+            image
+                .initrd
+                .iter()
+                .map(|file| Want::of_file(Noun::Initrd, file)),
+        );
         Alternative { wants }
     });
     let mut needs = vec![need(images.collect(), pins)];
     if archives {
-        let files = selection.archives.iter().map(|file| Alternative::of(Want::of_file(Noun::Archive, file)));
+        let files = selection
+            .archives
+            .iter()
+            .map(|file| Alternative::of(Want::of_file(Noun::Archive, file)));
         needs.push(need(files.collect(), pins));
     }
     needs.retain(|need| !need.alternatives.is_empty() || !need.unpinned.is_empty());
@@ -231,7 +278,10 @@ pub(crate) fn of_selection(selection: &Selection, archives: bool, pins: Pins) ->
 pub(crate) fn need(candidates: Vec<Alternative>, pins: Pins) -> Need {
     let mut alternatives: Vec<Alternative> = Vec::new();
     for candidate in candidates {
-        match alternatives.iter_mut().find(|earlier| earlier.is_same(&candidate)) {
+        match alternatives
+            .iter_mut()
+            .find(|earlier| earlier.is_same(&candidate))
+        {
             Some(earlier) => {
                 for (mine, theirs) in earlier.wants.iter_mut().zip(candidate.wants) {
                     mine.take_over(theirs);
@@ -251,7 +301,10 @@ pub(crate) fn need(candidates: Vec<Alternative>, pins: Pins) -> Need {
         .iter()
         .flat_map(|alternative| alternative.wants.iter().filter(|want| !want.is_pinned()))
         .map(|want| want.location().to_string());
-    Need { unpinned: unpinned.collect(), alternatives: kept }
+    Need {
+        unpinned: unpinned.collect(),
+        alternatives: kept,
+    }
 }
 
 #[cfg(test)]

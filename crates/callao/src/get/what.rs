@@ -14,7 +14,10 @@ pub(crate) enum What {
     /// A Lima template.
     Template(PathBuf),
     /// An `http(s)` URL; the address, if it is one of a gateway.
-    Url { text: String, address: Option<IpfsAddress> },
+    Url {
+        text: String,
+        address: Option<IpfsAddress>,
+    },
     /// `ipfs://`, `/ipfs/` or a bare CID.
     Ipfs { text: String, address: IpfsAddress },
     /// A file that is here.
@@ -25,9 +28,14 @@ pub(crate) enum What {
 ///
 /// # Errors
 /// Usage: a scheme that is not supported, a directory, an address that is none; not found: no such file.
-pub(crate) fn read(text: &str, host: &Host, look: &dyn Fn(&Path) -> Option<FileKind>) -> Result<What, CommandError> {
+pub(crate) fn read(
+    text: &str,
+    host: &Host,
+    look: &dyn Fn(&Path) -> Option<FileKind>,
+) -> Result<What, CommandError> {
     if text == "-" {
-        return Err(CommandError::usage("a template on stdin is not supported").hint("write it to a file first"));
+        return Err(CommandError::usage("a template on stdin is not supported")
+            .hint("write it to a file first"));
     }
     if let Some(name) = text.strip_prefix("template:") {
         let name = name.trim_start_matches('/');
@@ -40,34 +48,58 @@ pub(crate) fn read(text: &str, host: &Host, look: &dyn Fn(&Path) -> Option<FileK
     }
     if let Some(address) = IpfsAddress::parse(text) {
         let address = address.map_err(|error| CommandError::usage(error.to_string()))?;
-        return Ok(What::Ipfs { text: location_of(text, &address), address });
+        return Ok(What::Ipfs {
+            text: location_of(text, &address),
+            address,
+        });
     }
     match text.split_once("://") {
         Some(("file", _)) | None => local(text, host, look),
-        Some((scheme, _)) => Err(CommandError::usage(format!("`{text}`: {scheme}:// is not supported"))),
+        Some((scheme, _)) => Err(CommandError::usage(format!(
+            "`{text}`: {scheme}:// is not supported"
+        ))),
     }
 }
 
 fn url(text: &str, lower: &str) -> Result<What, CommandError> {
-    url::Url::parse(text).map_err(|error| CommandError::usage(format!("`{text}` is not a URL: {error}")))?;
+    url::Url::parse(text)
+        .map_err(|error| CommandError::usage(format!("`{text}` is not a URL: {error}")))?;
     let path = lower.split(['?', '#']).next().unwrap_or(lower);
     if path.ends_with(".yaml") || path.ends_with(".yml") {
-        return Err(CommandError::new(ExitCode::Template, format!("`{text}`: templates are read from disk only"))
-            .hint("download the template first"));
+        return Err(CommandError::new(
+            ExitCode::Template,
+            format!("`{text}`: templates are read from disk only"),
+        )
+        .hint("download the template first"));
     }
     let address = IpfsAddress::parse(text).and_then(Result::ok);
-    Ok(What::Url { text: text.into(), address })
+    Ok(What::Url {
+        text: text.into(),
+        address,
+    })
 }
 
-fn local(text: &str, host: &Host, look: &dyn Fn(&Path) -> Option<FileKind>) -> Result<What, CommandError> {
+fn local(
+    text: &str,
+    host: &Host,
+    look: &dyn Fn(&Path) -> Option<FileKind>,
+) -> Result<What, CommandError> {
     let path = host.path(text.strip_prefix("file://").unwrap_or(text));
-    let is_template = path.extension().is_some_and(|ext| ext.eq_ignore_ascii_case("yaml") || ext.eq_ignore_ascii_case("yml"));
+    let is_template = path
+        .extension()
+        .is_some_and(|ext| ext.eq_ignore_ascii_case("yaml") || ext.eq_ignore_ascii_case("yml"));
     match look(&path) {
         Some(FileKind::Directory) => Err(CommandError::usage(format!("`{text}` is a directory"))),
-        None => Err(CommandError::new(ExitCode::NotFound, format!("there is no file `{text}`"))
-            .hint("WHAT is a template, a URL, ipfs://CID, a CID or a path; see callao get --help")),
+        None => Err(
+            CommandError::new(ExitCode::NotFound, format!("there is no file `{text}`")).hint(
+                "WHAT is a template, a URL, ipfs://CID, a CID or a path; see callao get --help",
+            ),
+        ),
         Some(FileKind::File { .. }) if is_template => Ok(What::Template(path)),
-        Some(FileKind::File { .. }) => Ok(What::Local { text: text.into(), path }),
+        Some(FileKind::File { .. }) => Ok(What::Local {
+            text: text.into(),
+            path,
+        }),
     }
 }
 
@@ -104,12 +136,30 @@ mod tests {
 
     #[test]
     fn each_form_is_recognised() {
-        assert_eq!(read_here("t.yaml").expect("template"), What::Template("/work/t.yaml".into()));
-        assert!(matches!(read_here("a.img").expect("file"), What::Local { .. }));
-        assert!(matches!(read_here("file:///work/a.img").expect("file"), What::Local { .. }));
-        assert!(matches!(read_here("https://host/a.img").expect("url"), What::Url { address: None, .. }));
+        assert_eq!(
+            read_here("t.yaml").expect("template"),
+            What::Template("/work/t.yaml".into())
+        );
+        assert!(matches!(
+            read_here("a.img").expect("file"),
+            What::Local { .. }
+        ));
+        assert!(matches!(
+            read_here("file:///work/a.img").expect("file"),
+            What::Local { .. }
+        ));
+        assert!(matches!(
+            read_here("https://host/a.img").expect("url"),
+            What::Url { address: None, .. }
+        ));
         let gateway = read_here(&format!("https://host/ipfs/{CID}/a.img")).expect("gateway url");
-        assert!(matches!(gateway, What::Url { address: Some(_), .. }));
+        assert!(matches!(
+            gateway,
+            What::Url {
+                address: Some(_),
+                ..
+            }
+        ));
     }
 
     #[test]

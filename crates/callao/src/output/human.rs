@@ -52,12 +52,18 @@ pub fn duration(span: Duration) -> String {
 
 /// A percentage without decimals, rounded down: 100 % means all.
 pub fn percent(part: u64, whole: u64) -> u64 {
-    if whole == 0 { 100 } else { (u128::from(part) * 100 / u128::from(whole)) as u64 }
+    if whole == 0 {
+        100
+    } else {
+        (u128::from(part) * 100 / u128::from(whole)) as u64
+    }
 }
 
 /// The size that a user writes: `256MiB`, `1G`, `4096`. All units are powers of 1024, as in Lima.
 pub fn parse_size(text: &str) -> Option<u64> {
-    let digits_end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let digits_end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let number: u64 = text[..digits_end].parse().ok()?;
     let unit = match text[digits_end..].trim().to_ascii_lowercase().as_str() {
         "" | "b" => 1,
@@ -76,7 +82,13 @@ mod tests {
 
     #[test]
     fn sizes_read_as_people_write_them() {
-        let cases = [(0, "0 B"), (1023, "1023 B"), (1024, "1.00 KiB"), (475_004_928, "453.00 MiB"), (1 << 30, "1.00 GiB")];
+        let cases = [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.00 KiB"),
+            (475_004_928, "453.00 MiB"),
+            (1 << 30, "1.00 GiB"),
+        ];
         for (count, want) in cases {
             assert_eq!(bytes(count), want);
         }
@@ -85,7 +97,15 @@ mod tests {
         assert_eq!(parse_size("4g"), Some(4 << 30));
         assert_eq!(parse_size("4096"), Some(4096));
         assert_eq!(parse_size("1 MiB"), Some(1 << 20));
-        assert_eq!((parse_size(""), parse_size("MiB"), parse_size("1x"), parse_size("99999999T")), (None, None, None, None));
+        assert_eq!(
+            (
+                parse_size(""),
+                parse_size("MiB"),
+                parse_size("1x"),
+                parse_size("99999999T")
+            ),
+            (None, None, None, None)
+        );
     }
 
     #[test]
@@ -94,12 +114,20 @@ mod tests {
         assert_eq!(duration(Duration::from_secs(125)), "2 min 5 s");
         assert_eq!(duration(Duration::from_secs(3700)), "1 h 1 min");
         assert_eq!(duration(Duration::from_secs(4 * 86_400)), "4 d");
-        assert_eq!((percent(999, 1000), percent(1000, 1000), percent(0, 0)), (99, 100, 100));
+        assert_eq!(
+            (percent(999, 1000), percent(1000, 1000), percent(0, 0)),
+            (99, 100, 100)
+        );
     }
 
     #[test]
     fn an_error_has_details_and_hints() {
-        let failed = CommandError::usage("it failed").detail("one\ntwo").hint("try again");
-        assert_eq!(error(&failed, "error:", "hint:"), "error: it failed\n  one\n  two\nhint: try again");
+        let failed = CommandError::usage("it failed")
+            .detail("one\ntwo")
+            .hint("try again");
+        assert_eq!(
+            error(&failed, "error:", "hint:"),
+            "error: it failed\n  one\n  two\nhint: try again"
+        );
     }
 }

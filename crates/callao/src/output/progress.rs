@@ -38,8 +38,17 @@ pub struct Seen {
 impl Shown {
     /// For the file at `location`; `noun` is what it is called, such as `the image`.
     pub fn new(output: Arc<Output>, location: &str, noun: &str) -> Arc<Self> {
-        let state = State { bar: None, last_line: Instant::now(), seen: Seen::default() };
-        Arc::new(Shown { output, location: location.into(), noun: noun.into(), state: Mutex::new(state) })
+        let state = State {
+            bar: None,
+            last_line: Instant::now(),
+            seen: Seen::default(),
+        };
+        Arc::new(Shown {
+            output,
+            location: location.into(),
+            noun: noun.into(),
+            state: Mutex::new(state),
+        })
     }
 
     /// Takes the bar away.
@@ -63,7 +72,9 @@ impl Shown {
             return;
         }
         if style.terminal {
-            let bar = state.bar.get_or_insert_with(|| self.output.bars().add(new_bar()));
+            let bar = state
+                .bar
+                .get_or_insert_with(|| self.output.bars().add(new_bar()));
             if let Some(size) = size {
                 bar.set_length(size);
             }
@@ -82,22 +93,44 @@ impl Shown {
         match event {
             Event::Asked { source } => self.output.detail(format!("Asking {source}")),
             Event::Resumed { bytes } if *bytes > 0 => {
-                self.output.info(format!("Going on where it stopped: {} are here already", human::bytes(*bytes)));
+                self.output.info(format!(
+                    "Going on where it stopped: {} are here already",
+                    human::bytes(*bytes)
+                ));
             }
-            Event::Layout { source, leaves, size } => self.output.detail(format!(
+            Event::Layout {
+                source,
+                leaves,
+                size,
+            } => self.output.detail(format!(
                 "Layout known: {} in {leaves} leaves, from {}",
                 human::bytes(*size),
                 source.as_ref().map_or("disk".into(), ToString::to_string)
             )),
-            Event::Paused { source, reason, pause_ms } => {
-                self.output.detail(format!("{source}: {reason}; asked again in {pause_ms} ms"));
+            Event::Paused {
+                source,
+                reason,
+                pause_ms,
+            } => {
+                self.output
+                    .detail(format!("{source}: {reason}; asked again in {pause_ms} ms"));
             }
-            Event::Dropped { source, reason, lied: true } => self.output.warning(format!("{source} is not to be trusted: {reason}")),
-            Event::Dropped { source, reason, .. } => self.output.detail(format!("{source} is out: {reason}")),
+            Event::Dropped {
+                source,
+                reason,
+                lied: true,
+            } => self
+                .output
+                .warning(format!("{source} is not to be trusted: {reason}")),
+            Event::Dropped { source, reason, .. } => {
+                self.output.detail(format!("{source} is out: {reason}"))
+            }
             Event::CidContradictsDigest { cid, got } => self.output.warning(format!(
                 "the CID {cid} names other bytes (`{got}`) than the digest; the digest decides"
             )),
-            Event::StartingAgain { reason } => self.output.warning(format!("starting again: {reason}")),
+            Event::StartingAgain { reason } => {
+                self.output.warning(format!("starting again: {reason}"))
+            }
             _ => {}
         }
     }
@@ -106,14 +139,25 @@ impl Shown {
 impl Observer for Shown {
     fn event(&self, event: Event) {
         match &event {
-            Event::Progress { done, size, rate, shares } => self.progress(*done, *size, *rate, shares),
+            Event::Progress {
+                done,
+                size,
+                rate,
+                shares,
+            } => self.progress(*done, *size, *rate, shares),
             Event::Dropped { source, reason, .. } => {
-                self.lock().seen.dropped.push((source.clone(), reason.clone()));
+                self.lock()
+                    .seen
+                    .dropped
+                    .push((source.clone(), reason.clone()));
                 self.tell(&event);
             }
             _ => self.tell(&event),
         }
-        self.output.json(&json::FileEvent { location: &self.location, event: &event });
+        self.output.json(&json::FileEvent {
+            location: &self.location,
+            event: &event,
+        });
     }
 }
 
@@ -126,26 +170,55 @@ fn new_bar() -> ProgressBar {
     bar
 }
 
+/// Files below this are read before a bar could be.
+const READING_BAR_BYTES_MIN: u64 = 128 * 1024 * 1024;
+
+/// A bar for reading a long file, on a terminal; hidden otherwise.
+pub fn reading_bar(output: &Output, size: u64) -> ProgressBar {
+    let style = output.style();
+    if !style.progress || !style.terminal || size < READING_BAR_BYTES_MIN {
+        return ProgressBar::hidden();
+    }
+    let bar = output.bars().add(ProgressBar::new(size));
+    let template =
+        "{binary_bytes} / {binary_total_bytes} [{bar:40}] {percent}% {binary_bytes_per_sec}";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("->_"));
+    }
+    bar
+}
+
 /// `http 60% gateway 40%`.
 fn mix(shares: &[Share]) -> String {
     let total: u64 = shares.iter().map(|share| share.bytes).sum();
     let mut parts: Vec<&Share> = shares.iter().filter(|share| share.bytes > 0).collect();
     parts.sort_by_key(|share| std::cmp::Reverse(share.bytes));
-    let name = |share: &Share| format!("{} {}%", short_place(&share.source), human::percent(share.bytes, total));
+    let name = |share: &Share| {
+        format!(
+            "{} {}%",
+            short_place(&share.source),
+            human::percent(share.bytes, total)
+        )
+    };
     parts.into_iter().map(name).collect::<Vec<_>>().join("  ")
 }
 
 /// The host of a URL, or the kind of a local place.
 fn short_place(source: &callao_fetch::source::SourceId) -> String {
-    let host = source.place.split_once("://").and_then(|(_, rest)| rest.split(['/', '?']).next());
-    host.filter(|host| !host.is_empty()).map_or_else(|| source.kind.name().to_string(), str::to_string)
+    let host = source
+        .place
+        .split_once("://")
+        .and_then(|(_, rest)| rest.split(['/', '?']).next());
+    host.filter(|host| !host.is_empty())
+        .map_or_else(|| source.kind.name().to_string(), str::to_string)
 }
 
 fn line(noun: &str, done: u64, size: Option<u64>, rate: u64, shares: &[Share]) -> String {
     let rate_text = human::bytes(rate);
     match size {
         Some(size) => {
-            let rest = Duration::from_secs_f64(size.saturating_sub(done) as f64 / rate.max(1) as f64);
+            let rest =
+                Duration::from_secs_f64(size.saturating_sub(done) as f64 / rate.max(1) as f64);
             format!(
                 "{noun}: {} / {} ({}%) {rate_text}/s, {} left; {}",
                 human::bytes(done),
@@ -155,7 +228,11 @@ fn line(noun: &str, done: u64, size: Option<u64>, rate: u64, shares: &[Share]) -
                 mix(shares)
             )
         }
-        None => format!("{noun}: {} {rate_text}/s; {}", human::bytes(done), mix(shares)),
+        None => format!(
+            "{noun}: {} {rate_text}/s; {}",
+            human::bytes(done),
+            mix(shares)
+        ),
     }
 }
 
@@ -166,12 +243,25 @@ mod tests {
 
     #[test]
     fn a_line_says_how_far_and_from_where() {
-        let share = |place: &str, bytes| Share { source: SourceId { kind: SourceKind::Http, place: place.into() }, bytes };
-        let shares = [share("http://a.example/x", 1 << 20), share("http://b.example/x", 3 << 20), share("c", 0)];
+        let share = |place: &str, bytes| Share {
+            source: SourceId {
+                kind: SourceKind::Http,
+                place: place.into(),
+            },
+            bytes,
+        };
+        let shares = [
+            share("http://a.example/x", 1 << 20),
+            share("http://b.example/x", 3 << 20),
+            share("c", 0),
+        ];
         assert_eq!(
             line("the image", 4 << 20, Some(8 << 20), 2 << 20, &shares),
             "the image: 4.00 MiB / 8.00 MiB (50%) 2.00 MiB/s, 2.00 s left; b.example 75%  a.example 25%"
         );
-        assert_eq!(line("the image", 1024, None, 0, &[]), "the image: 1.00 KiB 0 B/s; ");
+        assert_eq!(
+            line("the image", 1024, None, 0, &[]),
+            "the image: 1.00 KiB 0 B/s; "
+        );
     }
 }

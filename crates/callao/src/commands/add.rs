@@ -1,0 +1,202 @@
+//! `callao add`: digest and CID of a file in one pass; the file stays where it is and becomes known to the catalogue.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use callao_content::cid;
+use callao_content::digest::{Algorithm, Digest};
+use callao_content::layout::Layout;
+use callao_content::profile::{Profile, Shape};
+use callao_fetch::event::Proof;
+use callao_store::{Error as StoreError, check, proof};
+
+use crate::app::App;
+use crate::cli::AddArgs;
+use crate::error::CommandError;
+use crate::exit_code::ExitCode;
+use crate::host::{self, FileKind};
+use crate::output::{human, json, progress};
+use crate::record::{self, Known};
+
+mod car;
+
+/// One file, computed.
+struct Added {
+    path: PathBuf,
+    layout: Layout,
+    digest: Digest,
+}
+
+pub(crate) fn run(app: &App, args: &AddArgs) -> Result<(), CommandError> {
+    if args.car.is_some() && args.files.len() > 1 {
+        return Err(CommandError::usage(
+            "--car takes one FILE: a CAR of callao has one root",
+        ));
+    }
+    let (shape, profile) = shape(args)?;
+    for file in &args.files {
+        let added = add(app, args, file, shape)?;
+        show(app, file, &added, profile);
+    }
+    Ok(())
+}
+
+/// The shape that the flags describe, and what it is called.
+fn shape(args: &AddArgs) -> Result<(Shape, &'static str), CommandError> {
+    let profile =
+        Profile::from_str(&args.profile).map_err(|error| CommandError::usage(error.to_string()))?;
+    let mut shape = profile.shape();
+    shape.chunk_size = args.chunk_size.unwrap_or(shape.chunk_size);
+    shape.width = args.width.unwrap_or(shape.width);
+    let name = Profile::ALL
+        .iter()
+        .find(|known| known.shape() == shape)
+        .map_or("custom", |known| known.name());
+    Ok((
+        shape,
+        if profile.shape() == shape {
+            profile.name()
+        } else {
+            name
+        },
+    ))
+}
+
+fn add(app: &App, args: &AddArgs, file: &Path, shape: Shape) -> Result<Added, CommandError> {
+    let path = app.host.working_dir.join(file);
+    let Some(FileKind::File { size }) = host::kind_of(&path) else {
+        return Err(CommandError::new(
+            ExitCode::NotFound,
+            format!("there is no file `{}`", file.display()),
+        ));
+    };
+    let bar = progress::reading_bar(&app.output, size);
+    let adopted = check::adopt(
+        &*app.disk,
+        &path,
+        shape,
+        &[Algorithm::Sha256],
+        &|position| bar.set_position(position),
+    );
+    bar.finish_and_clear();
+    let adopted = adopted.map_err(|error| match error {
+        StoreError::Changed { .. } => {
+            CommandError::from(error).hint("add it again when nobody writes to it")
+        }
+        other => other.into(),
+    })?;
+    if let Some(out) = &args.car {
+        car::write(app, &adopted.layout, &path, &app.host.working_dir.join(out))?;
+    }
+    let path = host::real_path(&path);
+    let digest = adopted
+        .digests
+        .first()
+        .copied()
+        .ok_or_else(|| CommandError::new(ExitCode::Unexpected, "no digest was computed"))?;
+    if !args.only_hash {
+        proof::save(&*app.disk, &app.places, &adopted.layout)?;
+        let known = Known::of(&adopted.layout, adopted.digests.clone());
+        record::user_file(app, &path, &adopted.stamp, &known, Proof::Nothing)?;
+    }
+    Ok(Added {
+        path,
+        layout: adopted.layout,
+        digest,
+    })
+}
+
+fn show(app: &App, given: &Path, added: &Added, profile: &str) {
+    let root = added.layout.root();
+    app.output.json(&json::Added {
+        kind: "result",
+        path: given.display().to_string(),
+        size: added.layout.size(),
+        digest: added.digest.to_string(),
+        cid: cid::text(root),
+        profile: profile.into(),
+    });
+    let name = added
+        .path
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    // In a URL the CID is always version 1: parsers fold the host to lower case.
+    let in_url = callao_content::Cid::new_v1(root.codec(), root.hash().to_owned());
+    let url = format!("ipfs://{}/{}", cid::text(&in_url), percent_encoded(&name));
+    app.output.info(format!(
+        "{}: {}, profile {profile}",
+        given.display(),
+        human::bytes(added.layout.size())
+    ));
+    app.output.result(&url);
+    app.output
+        .result(yaml(&url, arch_in(&name), &added.digest, &cid::text(root)));
+}
+
+/// The entry of a template, as `images:` takes it.
+fn yaml(url: &str, arch: Option<&str>, digest: &Digest, cid: &str) -> String {
+    let arch = arch
+        .map(|arch| format!("  arch: \"{arch}\"\n"))
+        .unwrap_or_default();
+    format!("- location: \"{url}\"\n{arch}  digest: \"{digest}\"\n  cid: {cid}")
+}
+
+/// The architecture that a file name tells, as limactl guesses it.
+fn arch_in(name: &str) -> Option<&'static str> {
+    const WORDS: [(&str, &str); 8] = [
+        ("x86_64", "x86_64"),
+        ("amd64", "x86_64"),
+        ("aarch64", "aarch64"),
+        ("arm64", "aarch64"),
+        ("armv7l", "armv7l"),
+        ("ppc64le", "ppc64le"),
+        ("riscv64", "riscv64"),
+        ("s390x", "s390x"),
+    ];
+    WORDS
+        .iter()
+        .find(|(word, _)| name.contains(word))
+        .map(|(_, arch)| *arch)
+}
+
+fn percent_encoded(name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+@".contains(&byte);
+    name.bytes()
+        .map(|byte| {
+            if plain(byte) {
+                char::from(byte).to_string()
+            } else {
+                format!("%{byte:02X}")
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn yaml_is_what_a_template_takes() {
+        let digest = format!("sha256:{}", "a".repeat(64))
+            .parse()
+            .expect("a digest");
+        let text = yaml(
+            "ipfs://bafy/a.img",
+            arch_in("noble-amd64.img"),
+            &digest,
+            "bafy",
+        );
+        let want = format!(
+            "- location: \"ipfs://bafy/a.img\"\n  arch: \"x86_64\"\n  digest: \"{digest}\"\n  cid: bafy"
+        );
+        assert_eq!(text, want);
+        assert!(!yaml("u", arch_in("disk.img"), &digest, "bafy").contains("arch"));
+    }
+
+    #[test]
+    fn names_survive_a_url() {
+        assert_eq!(percent_encoded("a b%é.img"), "a%20b%25%C3%A9.img");
+    }
+}

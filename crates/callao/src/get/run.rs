@@ -1,0 +1,320 @@
+//! One file, from what is wanted to a path: held already, linked, or fetched and published.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use callao_content::address::IpfsAddress;
+use callao_content::{Cid, cid};
+use callao_fetch::engine::{self, Fetch, Finished};
+use callao_fetch::request::Wanted;
+use callao_fetch::source::Source;
+use callao_store::proof;
+use callao_store::staging::{About, Staging};
+
+use super::held;
+use super::plan::{Location, Noun, Place, Want};
+use super::{fresh, publish, report, sources};
+use crate::app::App;
+use crate::error::CommandError;
+use crate::exit_code::ExitCode;
+use crate::host::{self, FileKind};
+use crate::output::json;
+use crate::output::progress::Shown;
+
+/// What all files of one command share.
+pub(crate) struct Job<'a> {
+    pub(crate) app: &'a App,
+    pub(crate) places: sources::Places,
+    /// `-o`.
+    pub(crate) output: Option<PathBuf>,
+    pub(crate) strict: bool,
+}
+
+/// Gets one file and says what came of it.
+///
+/// # Errors
+/// Everything that section "exit codes" of the manual lists.
+pub(crate) fn get(job: &Job<'_>, want: &Want) -> Result<json::Got, CommandError> {
+    report::attempt(job.app, want);
+    job.app.interrupt.check()?;
+    if let Some(got) = from_here(job, want)? {
+        return Ok(got);
+    }
+    let named = ordered_local(want);
+    if !named.is_empty()
+        && want
+            .locations
+            .iter()
+            .all(|location| matches!(location.place, Place::Local(_)))
+    {
+        return Err(CommandError::new(
+            ExitCode::NotFound,
+            format!("there is no file `{}`", named.join("`, `")),
+        ));
+    }
+    fetch(job, want)
+}
+
+/// Everything that needs no source.
+fn from_here(job: &Job<'_>, want: &Want) -> Result<Option<json::Got>, CommandError> {
+    let app = job.app;
+    if let Some(path) = local_path(app, want) {
+        let found = held::local(app, want, &path)?;
+        return publish::local(job, want, found).map(Some);
+    }
+    if let Some(found) = held::in_entry(app, want)? {
+        return publish::cached(job, want, found).map(Some);
+    }
+    match held::elsewhere(app, want)? {
+        Some(found) => publish::linked(job, want, found).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The first local location that exists.
+fn local_path(app: &App, want: &Want) -> Option<PathBuf> {
+    let paths = want
+        .locations
+        .iter()
+        .filter_map(|location| match &location.place {
+            Place::Local(text) => Some(app.host.path(text)),
+            _ => None,
+        });
+    paths
+        .into_iter()
+        .find(|path| matches!(host::kind_of(path), Some(FileKind::File { .. })))
+}
+
+fn ordered_local(want: &Want) -> Vec<&str> {
+    want.locations
+        .iter()
+        .filter(|location| matches!(location.place, Place::Local(_)))
+        .map(|location| location.text.as_str())
+        .collect()
+}
+
+fn fetch(job: &Job<'_>, want: &Want) -> Result<json::Got, CommandError> {
+    let app = job.app;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            CommandError::new(ExitCode::Unexpected, format!("failed to start: {error}"))
+        })?;
+    let _guard = app.interrupt.guard();
+    let root = root_of(job, want, &runtime)?;
+    if !want.is_pinned()
+        && let Some(found) = runtime.block_on(fresh::cached(job, want))?
+    {
+        return publish::cached(job, want, found);
+    }
+    let sources = job.places.sources(want, root)?;
+    if sources.is_empty() {
+        return Err(nobody_to_ask(job, want, root));
+    }
+    let staging = open_staging(job, want, root)?;
+    if staging.waited() {
+        // The other process has probably done the work.
+        if let Some(got) = from_here(job, want)? {
+            if let Some(staging) = Arc::into_inner(staging) {
+                staging.discard()?;
+            }
+            return Ok(got);
+        }
+    }
+    let layout = root
+        .and_then(|root| proof::load(&*app.disk, &app.places, &root))
+        .map(Arc::new);
+    let shown = Shown::new(Arc::clone(&app.output), want.location(), want.noun.text());
+    report::downloading(app, want);
+    let fetch = Fetch {
+        wanted: Wanted {
+            name: want.noun.text().into(),
+            digest: want.digest,
+            cid: root,
+            size: None,
+            strict: job.strict,
+        },
+        staging: Arc::clone(&staging),
+        layout,
+        sources,
+        late: None,
+        observer: Arc::clone(&shown) as _,
+        cancel: app.interrupt.token().clone(),
+    };
+    let ended = runtime.block_on(async {
+        let late = job.places.late(root)?;
+        engine::run(Fetch { late, ..fetch })
+            .await
+            .map_err(CommandError::from)
+    });
+    shown.finish();
+    // Ends the routers' tasks, whatever they are doing.
+    drop(runtime);
+    let finished = ended.map_err(|error| explained(error, want, root))?;
+    let staging = Arc::into_inner(staging).ok_or_else(|| {
+        CommandError::new(ExitCode::Unexpected, "the staging file is still in use")
+    })?;
+    complete(job, want, finished, staging)
+}
+
+/// Publishes what was fetched and tells about it.
+fn complete(
+    job: &Job<'_>,
+    want: &Want,
+    finished: Finished,
+    staging: Staging,
+) -> Result<json::Got, CommandError> {
+    let Finished { report, layout } = finished;
+    let got = publish::fetched(job, want, &report, &layout, staging)?;
+    report::fetched(job.app, want, &report, &layout);
+    Ok(got)
+}
+
+fn open_staging(
+    job: &Job<'_>,
+    want: &Want,
+    root: Option<Cid>,
+) -> Result<Arc<Staging>, CommandError> {
+    let app = job.app;
+    let about = About {
+        name: want.base_name().into(),
+        digest: want.digest.map(|digest| digest.to_string()),
+        cid: root.as_ref().map(cid::text),
+        url: Some(want.location().into()),
+        ..About::default()
+    };
+    let key = match (&want.digest, &root) {
+        (Some(digest), _) => format!("{}-{}", digest.algorithm().name(), digest.hex()),
+        (None, Some(root)) => cid::text(root),
+        (None, None) => format!("url-{}", callao_store::places::lima_key(want.location())),
+    };
+    let places = publish::staging_places(job)?;
+    let opened = Staging::open(
+        Arc::clone(&app.disk),
+        &places,
+        &key,
+        &about,
+        &mut app.lock_waiter(),
+    );
+    let staging = opened.map_err(|error| {
+        if app.interrupt.is_set() {
+            CommandError::interrupted()
+        } else {
+            error.into()
+        }
+    })?;
+    Ok(Arc::new(staging))
+}
+
+/// The CID of the file itself: given, or found by following the path of an IPFS address.
+fn root_of(
+    job: &Job<'_>,
+    want: &Want,
+    runtime: &tokio::runtime::Runtime,
+) -> Result<Option<Cid>, CommandError> {
+    if want.cid.is_some() {
+        return Ok(want.cid);
+    }
+    let Some(address) = want.locations.iter().find_map(Location::address) else {
+        return Ok(None);
+    };
+    if address.path.is_empty() || is_known_file(job, address) {
+        return Ok(Some(address.cid));
+    }
+    let sources: Vec<Arc<dyn Source>> = job
+        .places
+        .sources(want, Some(address.cid))?
+        .into_iter()
+        .filter(|source| source.traits().blocks)
+        .collect();
+    let only_ipfs = want
+        .locations
+        .iter()
+        .all(|location| !matches!(location.place, Place::Http(_)));
+    if sources.is_empty() {
+        return if only_ipfs {
+            Err(nobody_to_ask(job, want, Some(address.cid)))
+        } else {
+            Ok(None)
+        };
+    }
+    let resolve = engine::resolve(address, &sources, app_token(job));
+    if only_ipfs {
+        return Ok(Some(
+            runtime
+                .block_on(resolve)
+                .map_err(|error| explained(error.into(), want, Some(address.cid)))?
+                .cid,
+        ));
+    }
+    // The plain URLs need no CID: they are not kept waiting for one.
+    let limit = job.app.settings.connect;
+    let resolved = runtime.block_on(async { tokio::time::timeout(limit, resolve).await });
+    match resolved {
+        Ok(Ok(target)) => Ok(Some(target.cid)),
+        Ok(Err(callao_fetch::error::Error::Interrupted)) => Err(CommandError::interrupted()),
+        Ok(Err(error)) => {
+            job.app
+                .output
+                .detail(format!("The IPFS address is not used: {error}"));
+            Ok(None)
+        }
+        Err(_) => {
+            job.app
+                .output
+                .detail("The IPFS address is not used: nobody answered in time");
+            Ok(None)
+        }
+    }
+}
+
+fn app_token<'a>(job: &'a Job<'_>) -> &'a tokio_util::sync::CancellationToken {
+    job.app.interrupt.token()
+}
+
+/// `ipfs://CID/name`, where a proof on disk says that the CID is that of a file.
+fn is_known_file(job: &Job<'_>, address: &IpfsAddress) -> bool {
+    proof::load(&*job.app.disk, &job.app.places, &address.cid).is_some()
+}
+
+/// Why there is no source, and what can be done.
+fn nobody_to_ask(job: &Job<'_>, want: &Want, root: Option<Cid>) -> CommandError {
+    let what = format!("{} `{}`", want.noun.text(), want.location());
+    if job.places.offline() {
+        return CommandError::new(
+            ExitCode::NotFound,
+            format!("{what} is not here, and --offline allows no source to be asked"),
+        )
+        .hint(
+            "run it once without --offline, or name a CAR (--car) or a kubo repository (--kubo)",
+        );
+    }
+    let error = CommandError::new(
+        ExitCode::NotFound,
+        format!("there is no source to ask for {what}"),
+    );
+    match want.locations.first().map(|location| &location.place) {
+        Some(Place::Other(scheme)) => error.hint(format!("{scheme}:// cannot be fetched")),
+        _ if root.is_some() => error.hint("name a place that has it: --gateway, --kubo or --car; or allow more with --discovery and --only"),
+        _ => error.hint("--only excludes the places that could have it"),
+    }
+}
+
+/// Says which file it was about.
+fn explained(error: CommandError, want: &Want, root: Option<Cid>) -> CommandError {
+    if error.kind == ExitCode::Interrupted {
+        return error;
+    }
+    let error = error.context(format!(
+        "failed to download {} `{}`",
+        want.noun.text(),
+        want.location()
+    ));
+    match (error.kind, root) {
+        (ExitCode::NotFound, None) if want.noun != Noun::File => {
+            error.hint("images of a distribution are often moved after some months")
+        }
+        _ => error,
+    }
+}
