@@ -1,0 +1,88 @@
+//! The rows of the benchmark, one job each.
+
+mod add;
+mod held;
+mod https;
+mod kill;
+mod kubo;
+mod lima;
+mod memory;
+mod mirrors;
+
+use crate::Outcome;
+use crate::report::Section;
+use crate::scene::Scene;
+
+/// One row.
+pub(crate) struct Row {
+    /// For `--only`.
+    pub(crate) name: &'static str,
+    /// Heading.
+    pub(crate) title: &'static str,
+    /// Measures it.
+    pub(crate) run: fn(&Scene) -> Outcome<Section>,
+}
+
+/// In the order in which they are printed.
+pub(crate) const ALL: &[Row] = &[
+    Row {
+        name: "https",
+        title: "One file from one web server, verified and synced",
+        run: https::run,
+    },
+    Row {
+        name: "kubo-repo",
+        title: "From a kubo repository on disk",
+        run: kubo::repository,
+    },
+    Row {
+        name: "kubo-daemon",
+        title: "Through a running kubo",
+        run: kubo::daemon,
+    },
+    Row {
+        name: "mirrors",
+        title: "Two mirrors of 20 MiB/s each (nginx limit_rate)",
+        run: mirrors::nginx,
+    },
+    Row {
+        name: "mirrors-paced",
+        title: "Two mirrors of 20 MiB/s per connection, without bursts",
+        run: mirrors::paced,
+    },
+    Row {
+        name: "mirror-stops",
+        title: "One of two mirrors stops half-way",
+        run: mirrors::stops,
+    },
+    Row {
+        name: "kill",
+        title: "kill -9 at a random point, then again",
+        run: kill::run,
+    },
+    Row {
+        name: "add",
+        title: "Digest and CID of a file",
+        run: add::run,
+    },
+    Row {
+        name: "again",
+        title: "A second get of the same URL",
+        run: held::again,
+    },
+    Row {
+        name: "other-url",
+        title: "The same bytes under another URL",
+        run: held::other,
+    },
+    Row {
+        name: "memory",
+        title: "Peak memory",
+        run: memory::run,
+    },
+    Row {
+        name: "lima",
+        title: "Beside a cold limactl create",
+        run: lima::run,
+    },
+];
