@@ -179,7 +179,7 @@ impl Catalogue {
             Err(error) if database::is_damage(&error) => {
                 // Closed before it is moved aside.
                 *connection = Connection::open_in_memory().map_err(|source| self.error(source))?;
-                *connection = database::open(&self.path)?;
+                *connection = database::reopen(&self.path)?;
                 work(&mut connection)
             }
             other => other,

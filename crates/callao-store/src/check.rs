@@ -232,7 +232,7 @@ mod tests {
             bad_ranges(&disk, path(), &layout)
         };
         assert_eq!(check(&|_| {})?, []);
-        assert_eq!(check(&|bytes| bytes[0] ^= 1)?, [0..1000]);
+        assert_eq!(check(&|bytes| bytes[0] ^= 1)?, vec![0..1000]);
         assert_eq!(
             check(&|bytes| {
                 bytes[2999] ^= 1;
@@ -241,9 +241,9 @@ mod tests {
             })?,
             [2000..4000, 10_000..10_500]
         );
-        assert_eq!(check(&|bytes| bytes.truncate(9_500))?, [9_000..10_500]);
-        assert_eq!(check(&|bytes| bytes.push(0))?, [10_500..10_501]);
-        assert_eq!(check(&|bytes| bytes.clear())?, [0..10_500]);
+        assert_eq!(check(&|bytes| bytes.truncate(9_500))?, vec![9_000..10_500]);
+        assert_eq!(check(&|bytes| bytes.push(0))?, vec![10_500..10_501]);
+        assert_eq!(check(&|bytes| bytes.clear())?, vec![0..10_500]);
         Ok(())
     }
 }

@@ -19,6 +19,8 @@ use std::sync::Arc;
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
+use crate::error::{At, Error};
+
 pub mod faulty;
 
 /// What identifies the state of a file: a verified file is trusted only while this stays the same.
@@ -120,6 +122,16 @@ pub(crate) fn read_small(disk: &dyn Disk, path: &Path, max: usize) -> io::Result
     let read = read_full(&*file, &mut bytes, 0)?;
     bytes.truncate(read);
     Ok(Some(bytes))
+}
+
+/// Creates a directory and its parents, durably where they are new.
+pub(crate) fn make_dirs(disk: &dyn Disk, path: &Path) -> Result<(), Error> {
+    for created in disk.create_dir_all(path).at("create", path)? {
+        if let Some(parent) = created.parent() {
+            disk.sync_dir(parent).at("sync", parent)?;
+        }
+    }
+    Ok(())
 }
 
 /// Reads until the buffer is full or the file ends; answers with the number of bytes read.

@@ -14,7 +14,7 @@ use callao_content::walk::{self, Walk};
 use callao_content::{Cid, car, cid};
 
 use crate::disk::{self, Disk};
-use crate::error::{At, Error};
+use crate::error::Error;
 use crate::limits;
 use crate::places::Places;
 use crate::text_file::{self, Durability};
@@ -29,7 +29,7 @@ pub fn save(disk: &dyn Disk, places: &Places, layout: &Layout) -> Result<(), Err
         return Ok(());
     }
     let dir = places.proofs();
-    disk.create_dir_all(&dir).at("create", &dir)?;
+    disk::make_dirs(disk, &dir)?;
     // Two processes may save the same proof at once.
     let temporary = path.with_added_extension(format!("tmp{}", std::process::id()));
     text_file::replace(disk, &temporary, &path, &bytes, Durability::Lax)

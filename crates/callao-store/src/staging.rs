@@ -77,7 +77,7 @@ impl Staging {
             leaves: places.staging_leaves(key),
         };
         let dir = places.staging();
-        disk.create_dir_all(&dir).at("create", &dir)?;
+        disk::make_dirs(&*disk, &dir)?;
         let mut waited = false;
         let file = lock::acquire(
             &paths.part,
@@ -115,6 +115,26 @@ impl Staging {
         };
         staging.set_about(about)?;
         Ok(staging)
+    }
+
+    /// Removes what is left of a fetch that nobody needs any more, because its file was published, unless somebody is
+    /// working on it. `true` if there was something and it is gone.
+    pub fn remove_leftover(disk: &dyn Disk, places: &Places, key: &str) -> Result<bool, Error> {
+        check_key(key)?;
+        let part = places.staging_part(key);
+        let mut lock = None;
+        if disk.stat(&part).at("examine", &part)?.is_some() {
+            lock = lock_part(disk, &part)?;
+            if lock.is_none() {
+                return Ok(false);
+            }
+        }
+        let mut removed = false;
+        for path in [places.staging_json(key), places.staging_leaves(key), part] {
+            removed |= disk.remove(&path).at("remove", &path)?;
+        }
+        drop(lock);
+        Ok(removed)
     }
 
     /// Is there something from an earlier start? Then [`Staging::rescan`] or [`Staging::resume_prefix`] tells what.

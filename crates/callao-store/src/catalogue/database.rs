@@ -57,15 +57,35 @@ enum Opened {
     Damaged,
 }
 
+/// How closely a database is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// Version and tables.
+    Quick,
+    /// Every page: after an answer that made no sense.
+    Thorough,
+}
+
 /// Opens, creates or replaces the database.
 pub(super) fn open(path: &Path) -> Result<Connection, Error> {
+    open_looking(path, Look::Quick)
+}
+
+/// Like [`open`], when damage was seen; unless another process has replaced the database already, this one does.
+pub(super) fn reopen(path: &Path) -> Result<Connection, Error> {
+    open_looking(path, Look::Thorough)
+}
+
+fn open_looking(path: &Path, look: Look) -> Result<Connection, Error> {
     let sqlite = |source| Error::Catalogue {
         path: path.to_owned(),
         source,
     };
     let dir = path.parent().unwrap_or(Path::new("."));
     RealDisk.create_dir_all(dir).at("create", dir)?;
-    if let Opened::Ready(connection) = connect(path).map_err(sqlite)? {
+    if look == Look::Quick
+        && let Opened::Ready(connection) = connect(path, look).map_err(sqlite)?
+    {
         return Ok(connection);
     }
     // Only one process creates or replaces it; the others find it done.
@@ -80,7 +100,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, Error> {
         },
         || RealDisk.try_lock_dir(dir).at("lock", dir),
     )?;
-    let connection = match connect(path).map_err(sqlite)? {
+    let connection = match connect(path, look).map_err(sqlite)? {
         Opened::Ready(connection) => connection,
         Opened::Empty(connection) => create(connection).map_err(sqlite)?,
         Opened::Damaged => {
@@ -113,14 +133,25 @@ fn prepare(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn connect(path: &Path) -> rusqlite::Result<Opened> {
+fn connect(path: &Path, look: Look) -> rusqlite::Result<Opened> {
     let opened = prepare(path).and_then(|connection| {
-        let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-        let tables: i64 =
-            connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        let number = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+        let version = number("PRAGMA user_version")?;
+        let tables = number(
+            "SELECT count(*) FROM sqlite_schema
+             WHERE type = 'table' AND name IN ('objects', 'digests', 'roots', 'files')",
+        )?;
+        let others = number("SELECT count(*) FROM sqlite_schema")? - tables;
+        if look == Look::Thorough {
+            let verdict: String =
+                connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+            if verdict != "ok" {
+                return Ok(Opened::Damaged);
+            }
+        }
         Ok(match (version, tables) {
-            (SCHEMA_VERSION, 1..) => Opened::Ready(connection),
-            (0, 0) => Opened::Empty(connection),
+            (SCHEMA_VERSION, 4) => Opened::Ready(connection),
+            (0, 0) if others == 0 => Opened::Empty(connection),
             _ => Opened::Damaged,
         })
     });

@@ -1,1 +1,297 @@
-//! Tests.
+//! The catalogue on a real disk: shared, rebuilt when damaged, never trusting a changed file.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "damages the database behind the catalogue's back"
+)]
+
+use std::error::Error as StdError;
+use std::fs;
+use std::thread;
+
+use callao_content::digest::Algorithm;
+use callao_content::{cid, hash};
+
+use super::*;
+use crate::disk::{Disk, RealDisk};
+
+type Outcome = Result<(), Box<dyn StdError>>;
+
+fn object(bytes: &[u8], verified: Verified) -> Object {
+    Object {
+        digests: vec![Digest::of(Algorithm::Sha256, bytes)],
+        roots: vec![cid::raw_sha256(hash::sha256(bytes))],
+        size: bytes.len() as u64,
+        verified,
+        verified_at_unix: 100,
+    }
+}
+
+fn file(path: &str, inode: u64) -> FileRecord {
+    FileRecord {
+        path: PathBuf::from(path),
+        stamp: Stamp {
+            dev: u64::MAX,
+            inode,
+            size: 5,
+            mtime_ns: 10,
+            ctime_ns: 20,
+            nlink: 1,
+            blocks: 8,
+        },
+        url: Some(format!("https://example.com{path}")),
+        kind: Kind::Lima,
+    }
+}
+
+fn paths(held: &[Held]) -> Vec<&str> {
+    held.iter()
+        .filter_map(|held| held.file.path.to_str())
+        .collect()
+}
+
+#[test]
+fn what_is_recorded_is_found() -> Outcome {
+    let dir = tempfile::tempdir()?;
+    let catalogue = Catalogue::open(&dir.path().join("a/b/catalogue.sqlite"))?;
+    let bytes = b"bytes";
+    let one = object(bytes, Verified::Digest);
+    catalogue.record(&one, &file("/one", 1))?;
+    catalogue.record(
+        &one,
+        &FileRecord {
+            kind: Kind::User,
+            url: None,
+            ..file("/a user's", 2)
+        },
+    )?;
+    let found = catalogue.find_digest(&one.digests[0])?;
+    assert_eq!(paths(&found), ["/one", "/a user's"]);
+    assert_eq!(found[0].object, one);
+    assert_eq!(found[0].file, file("/one", 1));
+    assert_eq!(found[0].used_at_unix, 100);
+    assert_eq!(catalogue.find_root(&one.roots[0])?, found);
+    assert_eq!(
+        catalogue.by_path(Path::new("/one"))?.as_ref(),
+        Some(&found[0])
+    );
+    assert_eq!(catalogue.by_path(Path::new("/none"))?, None);
+    assert_eq!(
+        catalogue.find_digest(&Digest::of(Algorithm::Sha256, b""))?,
+        []
+    );
+
+    catalogue.touch(Path::new("/one"), 500)?;
+    catalogue.touch(Path::new("/one"), 400)?;
+    assert_eq!(paths(&catalogue.list()?), ["/a user's", "/one"]);
+    assert_eq!(catalogue.list()?[1].used_at_unix, 500);
+    catalogue.forget(Path::new("/one"))?;
+    catalogue.forget(Path::new("/a user's"))?;
+    assert_eq!(catalogue.find_root(&one.roots[0])?, []);
+    Ok(())
+}
+
+#[test]
+fn a_root_is_found_in_either_version() -> Outcome {
+    let dir = tempfile::tempdir()?;
+    let catalogue = Catalogue::open(&dir.path().join("catalogue.sqlite"))?;
+    let v0 = cid::parse("QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn")?;
+    let v1 = cid::parse("bafybeiczsscdsbs7ffqz55asqdf3smv6klcw3gofszvwlyarci47bgf354")?;
+    assert!(cid::same_block(&v0, &v1));
+    let mut object = object(b"bytes", Verified::Cid);
+    object.roots = vec![v0];
+    catalogue.record(&object, &file("/one", 1))?;
+    assert_eq!(paths(&catalogue.find_root(&v1)?), ["/one"]);
+    Ok(())
+}
+
+#[test]
+fn objects_that_turn_out_to_be_the_same_become_one() -> Outcome {
+    let dir = tempfile::tempdir()?;
+    let catalogue = Catalogue::open(&dir.path().join("catalogue.sqlite"))?;
+    let whole = object(b"bytes", Verified::Digest);
+    let (mut by_digest, mut by_root) = (whole.clone(), whole.clone());
+    by_digest.roots.clear();
+    by_root.digests.clear();
+    by_root.verified = Verified::Cid;
+    catalogue.record(&by_digest, &file("/digest", 1))?;
+    catalogue.record(&by_root, &file("/root", 2))?;
+    assert_eq!(
+        paths(&catalogue.find_digest(&whole.digests[0])?),
+        ["/digest"]
+    );
+    catalogue.record(&whole, &file("/both", 3))?;
+    let found = catalogue.find_digest(&whole.digests[0])?;
+    assert_eq!(paths(&found), ["/both", "/digest", "/root"]);
+    assert!(
+        found
+            .iter()
+            .all(|held| held.object.verified == Verified::Both)
+    );
+
+    // A path that holds something else now; an object of another size cannot be the same.
+    catalogue.record(&object(b"other", Verified::ContentOnly), &file("/root", 4))?;
+    assert_eq!(
+        paths(&catalogue.find_digest(&whole.digests[0])?),
+        ["/both", "/digest"]
+    );
+    let mut longer = whole.clone();
+    longer.size = 6;
+    catalogue.record(&longer, &file("/longer", 5))?;
+    assert_eq!(
+        paths(&catalogue.find_digest(&whole.digests[0])?),
+        ["/longer"]
+    );
+    Ok(())
+}
+
+#[test]
+fn only_the_same_state_is_trusted() -> Outcome {
+    let held = Held {
+        object: object(b"bytes", Verified::Digest),
+        file: file("/one", 1),
+        used_at_unix: 0,
+    };
+    let same = held.file.stamp;
+    let table = [
+        (same, true),
+        (
+            Stamp {
+                nlink: 2,
+                blocks: 16,
+                ..same
+            },
+            true,
+        ),
+        (Stamp { dev: 1, ..same }, false),
+        (Stamp { inode: 2, ..same }, false),
+        (Stamp { size: 6, ..same }, false),
+        (
+            Stamp {
+                mtime_ns: 11,
+                ..same
+            },
+            false,
+        ),
+        (
+            Stamp {
+                ctime_ns: 21,
+                ..same
+            },
+            false,
+        ),
+    ];
+    for (stamp, expected) in table {
+        assert_eq!(Catalogue::trusted(&held, &stamp), expected, "{stamp:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn our_own_link_is_no_change() -> Outcome {
+    let dir = tempfile::tempdir()?;
+    let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+    fs::write(&one, b"bytes")?;
+    let stamp = |path: &Path| RealDisk.stat(path).map(|stamp| stamp.expect("it is there"));
+    let before = stamp(&one)?;
+    let catalogue = Catalogue::open(&dir.path().join("catalogue.sqlite"))?;
+    let object = object(b"bytes", Verified::Digest);
+    let record = |path: &Path, stamp| FileRecord {
+        path: path.to_owned(),
+        stamp,
+        ..file("", 0)
+    };
+    catalogue.record(&object, &record(&one, before))?;
+    RealDisk.hard_link(&one, &two)?;
+    let after = stamp(&two)?;
+    catalogue.restamp(&before, &after)?;
+    let held = catalogue.by_path(&one)?.expect("it is recorded");
+    assert!(Catalogue::trusted(&held, &stamp(&one)?));
+
+    // Written to: never re-stamped.
+    fs::write(&two, b"evil!")?;
+    let changed = Stamp {
+        mtime_ns: after.mtime_ns + 1,
+        ..stamp(&one)?
+    };
+    catalogue.restamp(&after, &changed)?;
+    let held = catalogue.by_path(&one)?.expect("it is recorded");
+    assert!(!Catalogue::trusted(&held, &changed));
+    Ok(())
+}
+
+#[test]
+fn a_damaged_database_is_moved_aside() -> Outcome {
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join("catalogue.sqlite");
+    let one = object(b"bytes", Verified::Digest);
+    let damage = b"not a database, but long enough to be taken for one".repeat(90);
+    fs::write(&path, &damage)?;
+    {
+        let catalogue = Catalogue::open(&path)?;
+        assert_eq!(catalogue.list()?, []);
+        catalogue.record(&one, &file("/one", 1))?;
+        assert!(fs::read(dir.path().join("catalogue.sqlite.damaged"))? == damage);
+    }
+    // Another version, and another program's database.
+    for statement in ["PRAGMA user_version = 99", "DROP TABLE files"] {
+        let catalogue = Catalogue::open(&path)?;
+        catalogue.record(&one, &file("/one", 1))?;
+        Connection::open(&path)?.execute_batch(statement)?;
+        let reopened = Catalogue::open(&path)?;
+        assert_eq!(reopened.list()?, [], "{statement}");
+        reopened.record(&one, &file("/one", 1))?;
+        assert_eq!(reopened.list()?.len(), 1);
+    }
+    Ok(())
+}
+
+#[test]
+fn damage_while_it_is_open_is_survived() -> Outcome {
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join("catalogue.sqlite");
+    let catalogue = Catalogue::open(&path)?;
+    let one = object(b"bytes", Verified::Digest);
+    for number in 0..500 {
+        catalogue.record(&one, &file(&format!("/{number}"), number))?;
+    }
+    catalogue
+        .lock()
+        .execute_batch("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA cache_size = 0")?;
+    let mut bytes = fs::read(&path)?;
+    let body = bytes.len().min(4096 * 3)..;
+    bytes[body].fill(0xAA);
+    fs::write(&path, bytes)?;
+    let reopened = Catalogue::open(&path)?;
+    assert_eq!(reopened.list()?, []);
+    reopened.record(&one, &file("/one", 1))?;
+    assert_eq!(reopened.list()?.len(), 1);
+    Ok(())
+}
+
+#[test]
+fn many_open_and_write_at_once() -> Outcome {
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join("catalogue.sqlite");
+    let write = |number: u64| -> Result<(), Error> {
+        // Each with a connection of its own, as processes have.
+        let catalogue = Catalogue::open(&path)?;
+        let bytes = number.to_le_bytes();
+        for round in 0..5 {
+            catalogue.record(
+                &object(&bytes, Verified::Digest),
+                &file(&format!("/{number}/{round}"), round),
+            )?;
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..8)
+            .map(|number| scope.spawn(move || write(number)))
+            .collect();
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().expect("no thread panics"))
+    })?;
+    assert_eq!(Catalogue::open(&path)?.list()?.len(), 40);
+    Ok(())
+}

@@ -17,7 +17,7 @@ use callao_content::digest::{Algorithm, Digest};
 
 use super::{ALGORITHMS, DigestFile, digest_path, read_digest};
 use crate::check;
-use crate::disk::{DirLock, Disk, Stamp};
+use crate::disk::{self, DirLock, Disk, Stamp};
 use crate::error::{At, Error};
 use crate::links::{self, How};
 use crate::lock::{self, Wait};
@@ -27,6 +27,10 @@ use crate::text_file::{self, Durability};
 
 /// Where the bytes are that are to be published.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one value per publication, moved once"
+)]
 pub enum From<'a> {
     /// A complete staging file; it is gone afterwards. It stays, to be continued, if publishing fails.
     Staging(Staging),
@@ -90,7 +94,7 @@ pub fn publish(
     entry.commit()?;
     let stamp = entry.stamp()?;
     drop(lock);
-    // The entry is complete: what cannot be removed now is only rubbish, and the next fetch of this file removes it.
+    // The entry is complete: what cannot be removed now is rubbish for `Staging::remove_leftover`.
     if let From::Staging(staging) = from {
         let _ = if how == How::Renamed {
             staging.remove_notes()
@@ -122,11 +126,7 @@ fn sync_unchanged(disk: &dyn Disk, path: &Path, hashed: &Stamp) -> Result<Stamp,
 /// Creates the entry's directory, makes its name durable, and locks it.
 fn lock_entry(disk: &dyn Disk, dir: &Path, wait: Wait<'_>) -> Result<Box<dyn DirLock>, Error> {
     lock::acquire(dir, wait, || {
-        for created in disk.create_dir_all(dir).at("create", dir)? {
-            if let Some(parent) = created.parent() {
-                disk.sync_dir(parent).at("sync", parent)?;
-            }
-        }
+        disk::make_dirs(disk, dir)?;
         match disk.try_lock_dir(dir) {
             // `limactl prune` came in between: it is made again.
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -338,19 +338,31 @@ impl Publishing<'_> {
 
     /// What limactl converted from the old bytes: it would be used if the new `data` has an older mtime.
     fn drop_converted(&self) -> Result<(), Error> {
-        self.remove("imgconv/raw.digest")?;
-        self.remove("imgconv/raw")?;
+        let removed = [
+            self.remove("imgconv/raw.digest")?,
+            self.remove("imgconv/raw")?,
+        ];
+        if removed.contains(&true) {
+            let dir = self.dir.join("imgconv");
+            self.disk.sync_dir(&dir).at("sync", &dir)?;
+        }
         Ok(())
     }
 
-    /// `url`, `type`, `time`: what differs.
+    /// `url`, `type`, `time`: what differs. Where there is no digest `time` is the commit mark, so it is synced; else a
+    /// power cut may leave these empty, and limactl does without them.
     fn describe(&self, location: &str, meta: &Meta) -> Result<(), Error> {
         self.write_text("url", location, Durability::Lax)?;
         if let Some(text) = &meta.content_type {
             self.write_text("type", text, Durability::Lax)?;
         }
         if let Some(text) = &meta.last_modified {
-            self.write_text("time", text, Durability::Lax)?;
+            let durability = if self.digests.is_empty() {
+                Durability::Synced
+            } else {
+                Durability::Lax
+            };
+            self.write_text("time", text, durability)?;
         }
         Ok(())
     }

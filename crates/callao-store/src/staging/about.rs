@@ -113,119 +113,59 @@ pub(super) fn save(disk: &dyn Disk, path: &Path, about: &About) -> Result<(), Er
 mod tests {
     use super::*;
 
-    fn about(digest: &str, cid: &str, url: &str, etag: &str, modified: &str, length: u64) -> About {
-        let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    /// Digest, CID, URL, ETag, Last-Modified, length; `-` where there is none.
+    fn about(words: &str) -> About {
+        let mut words = words
+            .split(' ')
+            .map(|word| (word != "-").then(|| word.to_owned()));
+        let mut next = || words.next().flatten();
         About {
             name: "a file".to_owned(),
             size: None,
-            digest: some(digest),
-            cid: some(cid),
-            url: some(url),
-            etag: some(etag),
-            last_modified: some(modified),
-            length: (length > 0).then_some(length),
+            digest: next(),
+            cid: next(),
+            url: next(),
+            etag: next(),
+            last_modified: next(),
+            length: next().and_then(|word| word.parse().ok()),
         }
     }
 
     #[test]
     fn what_may_be_continued() {
         let table = [
-            (
-                "same digest",
-                about("D", "", "u", "", "", 0),
-                about("D", "", "v", "\"e\"", "", 0),
-                true,
-            ),
-            (
-                "same cid",
-                about("", "C", "", "", "", 0),
-                about("", "C", "", "", "", 0),
-                true,
-            ),
-            (
-                "cid learned later",
-                about("D", "C", "", "", "", 0),
-                about("D", "", "", "", "", 0),
-                true,
-            ),
-            (
-                "other digest",
-                about("D", "", "", "", "", 0),
-                about("E", "", "", "", "", 0),
-                false,
-            ),
+            ("same digest", "D - u - - -", "D - v E - -", true),
+            ("same cid", "- C - - - -", "- C - - - -", true),
+            ("cid learned later", "D C - - - -", "D - - - - -", true),
+            ("other digest", "D - - - - -", "E - - - - -", false),
             (
                 "same digest, other cid",
-                about("D", "C", "", "", "", 0),
-                about("D", "B", "", "", "", 0),
+                "D C - - - -",
+                "D B - - - -",
                 false,
             ),
-            (
-                "nothing in common",
-                about("D", "", "u", "", "", 0),
-                about("", "C", "u", "", "", 0),
-                false,
-            ),
-            (
-                "pinned since",
-                about("D", "", "u", "", "", 0),
-                about("", "", "u", "\"e\"", "", 0),
-                false,
-            ),
-            (
-                "strong etag",
-                about("", "", "u", "", "", 0),
-                about("", "", "u", "\"e\"", "", 0),
-                true,
-            ),
-            (
-                "other etag",
-                about("", "", "u", "\"f\"", "", 0),
-                about("", "", "u", "\"e\"", "", 0),
-                false,
-            ),
-            (
-                "weak etag",
-                about("", "", "u", "", "", 0),
-                about("", "", "u", "W/\"e\"", "", 0),
-                false,
-            ),
-            (
-                "date and length",
-                about("", "", "u", "", "", 0),
-                about("", "", "u", "", "Mon", 5),
-                true,
-            ),
-            (
-                "date alone",
-                about("", "", "u", "", "", 0),
-                about("", "", "u", "", "Mon", 0),
-                false,
-            ),
-            (
-                "other length",
-                about("", "", "u", "", "", 6),
-                about("", "", "u", "", "Mon", 5),
-                false,
-            ),
-            (
-                "other url",
-                about("", "", "u", "", "", 0),
-                about("", "", "v", "\"e\"", "", 0),
-                false,
-            ),
-            (
-                "no url",
-                about("", "", "", "", "", 0),
-                about("", "", "", "\"e\"", "", 0),
-                false,
-            ),
+            ("nothing in common", "D - u - - -", "- C u - - -", false),
+            ("pinned since", "D - u - - -", "- - u E - -", false),
+            ("strong etag", "- - u - - -", "- - u E - -", true),
+            ("other etag", "- - u F - -", "- - u E - -", false),
+            ("weak etag", "- - u - - -", "- - u W/E - -", false),
+            ("date and length", "- - u - - -", "- - u - Mon 5", true),
+            ("date alone", "- - u - - -", "- - u - Mon -", false),
+            ("other length", "- - u - - 6", "- - u - Mon 5", false),
+            ("other url", "- - u - - -", "- - v E - -", false),
+            ("no url", "- - - - - -", "- - - E - -", false),
         ];
         for (case, new, old, expected) in table {
-            assert_eq!(new.fits(&old), expected, "{case}");
+            assert_eq!(about(new).fits(&about(old)), expected, "{case}");
         }
-        let (mut new, mut old) = (about("D", "", "", "", "", 0), about("D", "", "", "", "", 0));
+        let (mut new, mut old) = (about("D - - - - -"), about("D - - - - -"));
         (new.size, old.size) = (Some(1), Some(2));
         assert!(!new.fits(&old), "other size");
+    }
+
+    #[test]
+    fn what_only_the_older_one_knows_is_kept() {
+        let merged = about("D - u - - -").or(&about("D C v E Mon 5"));
+        assert_eq!(merged, about("D C u E Mon 5"));
     }
 }
