@@ -6,6 +6,7 @@
 //! endian), which the leaf's bytes confirm later.
 
 use std::collections::HashMap;
+use std::io;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -14,10 +15,9 @@ use callao_content::walk::{self, Walk};
 use callao_content::{Cid, car, cid};
 
 use crate::disk::{self, Disk};
-use crate::error::Error;
+use crate::error::{At, Error};
 use crate::limits;
 use crate::places::Places;
-use crate::text_file::{self, Durability};
 
 /// Keeps the proof of a layout. Not synced: it can be fetched again.
 pub fn save(disk: &dyn Disk, places: &Places, layout: &Layout) -> Result<(), Error> {
@@ -30,9 +30,20 @@ pub fn save(disk: &dyn Disk, places: &Places, layout: &Layout) -> Result<(), Err
     }
     let dir = places.proofs();
     disk::make_dirs(disk, &dir)?;
-    // Two processes may save the same proof at once.
-    let temporary = path.with_added_extension(format!("tmp{}", std::process::id()));
-    text_file::replace(disk, &temporary, &path, &bytes, Durability::Lax)
+    write(disk, &path, &bytes).at_needing("write", &path, bytes.len() as u64)
+}
+
+/// One temporary name for all: two processes that save the same proof at once write the same bytes, so it does no harm
+/// if both have the file open, or if one renames it under the other's hands.
+fn write(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = path.with_added_extension("tmp");
+    let file = disk.open_write(&temporary)?;
+    file.set_len(bytes.len() as u64)?;
+    file.write_at(bytes, 0)?;
+    match disk.rename(&temporary, path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
 }
 
 /// The layout of a root, if there is a proof and it holds.

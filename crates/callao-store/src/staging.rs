@@ -130,7 +130,13 @@ impl Staging {
             }
         }
         let mut removed = false;
-        for path in [places.staging_json(key), places.staging_leaves(key), part] {
+        let json = places.staging_json(key);
+        for path in [
+            about::temporary(&json),
+            json,
+            places.staging_leaves(key),
+            part,
+        ] {
             removed |= disk.remove(&path).at("remove", &path)?;
         }
         drop(lock);

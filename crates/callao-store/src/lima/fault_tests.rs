@@ -309,9 +309,12 @@ impl Scenario {
             disk.peek(&self.places.staging_part(KEY)).is_none(),
             "{case}: staging is left"
         );
+        // A proof whose rename a power cut undid is not saved again by a run that does not need it.
         for file in disk.files() {
-            let name = file.display().to_string();
-            assert!(!name.contains(".tmp"), "{case}: {name} is left");
+            let ours = file.starts_with(self.places.proofs());
+            let name = file.display();
+            let temporary = name.to_string().contains(".tmp");
+            assert!(ours || !temporary, "{case}: {name} is left");
         }
     }
 

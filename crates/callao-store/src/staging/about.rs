@@ -1,6 +1,6 @@
 //! What a staging file is about, and when it may be continued. Must not know the bytes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -102,11 +102,15 @@ pub(super) fn load(disk: &dyn Disk, path: &Path) -> Result<Option<About>, Error>
     Ok(text_file::read(disk, path)?.and_then(|text| serde_json::from_str(&text).ok()))
 }
 
+/// The name under which the file is written.
+pub(super) fn temporary(path: &Path) -> PathBuf {
+    path.with_added_extension("tmp")
+}
+
 pub(super) fn save(disk: &dyn Disk, path: &Path, about: &About) -> Result<(), Error> {
     // A struct of strings and numbers always has a JSON form.
     let text = serde_json::to_vec_pretty(about).unwrap_or_default();
-    let temporary = path.with_added_extension("tmp");
-    text_file::replace(disk, &temporary, path, &text, Durability::Lax)
+    text_file::replace(disk, &temporary(path), path, &text, Durability::Lax)
 }
 
 #[cfg(test)]
