@@ -1,7 +1,7 @@
 //! SHA-256 of leaves and of the whole file, as fast as the CPU allows: four leaves in lockstep, or one leaf and the
 //! whole file in one pass. It knows lengths and envelopes, not trees.
 //!
-//! Two implementations give the same answers: SHA-NI ([`sha_ni`], chosen when the program runs) and the `sha2`
+//! Two implementations give the same answers: SHA-NI (`hash::sha_ni`, chosen when the program runs) and the `sha2`
 //! crate, which is also what the tests compare against.
 
 mod chain;
