@@ -106,14 +106,15 @@ pub(crate) fn interleave(
     Ok(samples)
 }
 
-/// The middle value; of an even number of values the lower middle one.
+/// The middle value; of an even number of values the mean of the two middle ones.
 pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    sorted
-        .get(sorted.len().saturating_sub(1) / 2)
-        .copied()
-        .unwrap_or(f64::NAN)
+    let (low, high) = (sorted.len().saturating_sub(1) / 2, sorted.len() / 2);
+    match (sorted.get(low), sorted.get(high)) {
+        (Some(low), Some(high)) => f64::midpoint(*low, *high),
+        _ => f64::NAN,
+    }
 }
 
 /// Smallest and largest value.
@@ -159,9 +160,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn medians_are_values_that_were_measured() {
+    fn medians_and_extents() {
         assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
-        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.0);
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert!(median(&[]).is_nan());
         assert_eq!(extent(&[2.0, 1.0, 3.0]), (1.0, 3.0));
     }
 
