@@ -176,12 +176,13 @@ impl<'a> Story<'a> {
             .first("result")
             .ok_or_else(|| untrue("the second run had no result", &second))?;
         let resumed = result["resumed"].as_u64().unwrap_or(0);
-        let sent = self.gateway.sent() + self.slow.sent() + self.liar.sent();
+        let sent = self.gateway.sent() + self.slow.sent();
         self.output.result(format!(
-            "   kept from the first run: {}; sent by all servers in both runs: {} for {}",
+            "   kept from the first run: {}; sent by the honest servers in both runs: {} for {} (by the liar: {})",
             human::bytes(resumed),
             human::bytes(sent),
-            human::bytes(size)
+            human::bytes(size),
+            human::bytes(self.liar.sent())
         ));
         claim(resumed > 0, "nothing was kept from the first run", &second)?;
         claim(

@@ -68,35 +68,44 @@ pub(crate) fn run(app: &App, mut args: GetArgs) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Flags that take several values swallow a WHAT that comes after them: `--mirror URL WHAT`. If no other WHAT is
-/// there, the last value is it.
+/// Flags that take several values swallow a WHAT that comes after them: `--mirror URL WHAT -o FILE`. If no other
+/// WHAT is there, the last value of such a list is it.
 fn take_what_from_lists(args: &mut GetArgs, arguments: &[std::ffi::OsString]) {
+    const LISTS: [&str; 4] = ["--mirror", "--gateway", "--kubo", "--car"];
     if !args.what.is_empty() {
         return;
     }
-    let [.., before, last] = arguments else {
-        return;
-    };
-    let (Some(before), Some(last)) = (before.to_str(), last.to_str()) else {
-        return;
-    };
-    if before.starts_with('-') || last.starts_with('-') {
-        return;
-    }
-    for list in [&mut args.mirror, &mut args.gateway, &mut args.kubo] {
-        if list.len() > 1 && list.last().is_some_and(|value| value == last) {
-            args.what.extend(list.pop());
-            return;
+    let texts: Vec<&str> = arguments
+        .iter()
+        .filter_map(|argument| argument.to_str())
+        .collect();
+    let lists = texts
+        .iter()
+        .enumerate()
+        .rev()
+        .filter(|(_, text)| LISTS.contains(text));
+    for (at, flag) in lists {
+        let values: Vec<&str> = texts[at + 1..]
+            .iter()
+            .copied()
+            .take_while(|text| !text.starts_with('-'))
+            .collect();
+        let [_, .., what] = values[..] else { continue };
+        match *flag {
+            "--mirror" => remove(&mut args.mirror, what),
+            "--gateway" => remove(&mut args.gateway, what),
+            "--kubo" => remove(&mut args.kubo, what),
+            _ => remove(&mut args.car, std::path::Path::new(what)),
         }
+        args.what.push(what.into());
+        return;
     }
-    if args.car.len() > 1
-        && args
-            .car
-            .last()
-            .is_some_and(|value| value.as_os_str() == last)
-    {
-        args.car.pop();
-        args.what.push(last.into());
+}
+
+/// Removes the last of these values.
+fn remove<T: PartialEq<U>, U: ?Sized>(list: &mut Vec<T>, value: &U) {
+    if let Some(at) = list.iter().rposition(|one| one == value) {
+        list.remove(at);
     }
 }
 
@@ -343,6 +352,11 @@ mod tests {
         );
         let car = taken("callao get --car a.car W");
         assert_eq!((car.what, car.car.len()), (vec!["W".to_string()], 1));
+        let middle = taken("callao get --gateway a --car a.car W -o out --offline");
+        assert_eq!(
+            (middle.what, middle.gateway.len(), middle.car.len()),
+            (vec!["W".to_string()], 1, 1)
+        );
         assert!(taken("callao get --mirror a").what.is_empty());
         assert!(taken("callao get --mirror a --gateway b").what.is_empty());
     }

@@ -89,11 +89,11 @@ pub(crate) fn fetched(
     proof::save(&*app.disk, &app.places, layout)?;
     let known = Known::of(layout, report.digests.clone());
     if let Some(out) = &job.output {
-        let stamp = place(app, staging.path(), out, &known, true)?;
+        move_out(app, staging.path(), out, &known)?;
         staging.discard()?;
         remove_staging_beside(job);
         let path = host::real_path(out);
-        record::user_file(app, &path, &stamp, &known, report.proof)?;
+        record::user_file(app, &path, &stamp_of(app, &path)?, &known, report.proof)?;
         return Ok(report::got(want, report, &path));
     }
     let meta = Meta {
@@ -291,14 +291,10 @@ fn copy_out(
     let _guard = app.interrupt.guard();
     let target = host::real_path(out);
     if target != found.path {
-        let stamp = place(app, &found.path, out, &found.known, false)?;
-        record::user_file(
-            app,
-            &host::real_path(out),
-            &stamp,
-            &found.known,
-            found.proof,
-        )?;
+        copy_to(app, &found.path, out, &found.known)?;
+        let path = host::real_path(out);
+        let stamp = stamp_of(app, &path)?;
+        record::user_file(app, &path, &stamp, &found.known, found.proof)?;
         report::copied(app, &found.path, out);
     }
     let there = Found {
@@ -308,39 +304,50 @@ fn copy_out(
     Ok(report::held(want, &there, from))
 }
 
-/// `from` appears as `out`, complete or not at all. `own`: nobody else needs `from` under its old name.
-fn place(
-    app: &App,
-    from: &Path,
-    out: &Path,
-    known: &Known,
-    own: bool,
-) -> Result<Stamp, CommandError> {
+/// The staging file becomes `out`: one rename, since it was put on the same file system.
+fn move_out(app: &App, staging: &Path, out: &Path, known: &Known) -> Result<(), CommandError> {
+    match app.disk.rename(staging, out) {
+        Ok(()) => sync_parent(app, out),
+        Err(error) if error.kind() == std::io::ErrorKind::CrossesDevices => {
+            copy_to(app, staging, out, known)
+        }
+        Err(error) => Err(CommandError::io("rename a file to", out, &error)),
+    }
+}
+
+/// `out` becomes a copy of `from`, complete or not at all; never another name of the same file.
+fn copy_to(app: &App, from: &Path, out: &Path, known: &Known) -> Result<(), CommandError> {
     let disk = &*app.disk;
     let temporary = beside(out);
-    let placed = if own {
-        links::place(disk, from, &temporary)
-    } else {
-        links::place_own(disk, from, &temporary)
-    };
+    let placed = links::place_own(disk, from, &temporary);
     let done = placed.map_err(CommandError::from).and_then(|how| {
         if how == links::How::Copied {
             verify_copy(app, &temporary, known)?;
         }
         disk.rename(&temporary, out)
             .map_err(|error| CommandError::io("rename a file to", out, &error))?;
-        disk.sync_dir(parent(out))
-            .map_err(|error| CommandError::io("write to", parent(out), &error))
+        sync_parent(app, out)
     });
     if done.is_err() {
         // The first error is the one to tell.
         disk.remove(&temporary).unwrap_or(false);
     }
-    done?;
-    let stamp = disk
-        .stat(out)
-        .map_err(|error| CommandError::io("look at", out, &error))?;
-    stamp.ok_or_else(|| CommandError::new(ExitCode::Disk, format!("`{}` has gone", out.display())))
+    done
+}
+
+fn sync_parent(app: &App, path: &Path) -> Result<(), CommandError> {
+    let dir = parent(path);
+    app.disk
+        .sync_dir(dir)
+        .map_err(|error| CommandError::io("write to", dir, &error))
+}
+
+fn stamp_of(app: &App, path: &Path) -> Result<Stamp, CommandError> {
+    let stamp = app
+        .disk
+        .stat(path)
+        .map_err(|error| CommandError::io("look at", path, &error))?;
+    stamp.ok_or_else(|| CommandError::new(ExitCode::Disk, format!("`{}` has gone", path.display())))
 }
 
 fn verify_copy(app: &App, path: &Path, known: &Known) -> Result<(), CommandError> {

@@ -103,7 +103,7 @@ fn entries_without_a_pin_are_no_alternative_to_pinned_ones() {
     };
     let preferred = need(all(), Pins::Preferred);
     assert_eq!(
-        (locations(&preferred), preferred.unpinned),
+        (locations(&preferred), preferred.unpinned.clone()),
         (
             vec![vec!["https://h/dated.img"]],
             vec!["https://h/latest.img".to_string()]

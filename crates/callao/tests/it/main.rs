@@ -1,0 +1,43 @@
+//! The command line from outside: every test runs the real program in a world of its own (`env`).
+//!
+//! One binary, one module per subject. A module that is not listed here would not run; `every_file_is_registered` sees
+//! to that.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests prepare files and look at what the program left"
+)]
+
+mod add;
+mod bad_gateways;
+mod bad_origins;
+mod cache;
+mod demo;
+mod disk;
+mod env;
+mod get;
+mod help;
+mod interrupts;
+mod locks;
+mod pins;
+mod real;
+mod templates;
+
+#[test]
+fn every_file_is_registered() {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it");
+    let here = include_str!("main.rs");
+    for entry in std::fs::read_dir(dir).expect("the folder of the tests") {
+        let name = entry
+            .expect("an entry")
+            .file_name()
+            .into_string()
+            .expect("a name");
+        let Some(module) = name.strip_suffix(".rs").filter(|module| *module != "main") else {
+            continue;
+        };
+        assert!(
+            here.contains(&format!("\nmod {module};")),
+            "{name} is not registered in main.rs"
+        );
+    }
+}
