@@ -173,7 +173,7 @@ impl<'a> Attempt<'a> {
         )?;
         let mut attempt = Attempt::new(wanted, around, sources, pipeline, to_engine);
         if let Some(prefix) = prefix {
-            attempt.keep_prefix(prefix);
+            attempt.keep_prefix(prefix)?;
         }
         let result = match attempt.begin(held, late.is_some()).await {
             Ok(()) => attempt.drive_to_end(&mut messages, late).await,
@@ -266,7 +266,8 @@ impl<'a> Attempt<'a> {
     }
 
     /// Goes on after the beginning that an earlier run left.
-    fn keep_prefix(&mut self, prefix: Prefix) {
+    fn keep_prefix(&mut self, prefix: Prefix) -> Result<(), Error> {
+        self.set_size(prefix.size)?;
         self.unchanged = Some(prefix.validator);
         self.resumed = prefix.end;
         self.done.insert(0..prefix.end);
@@ -274,6 +275,7 @@ impl<'a> Attempt<'a> {
         self.around
             .observer
             .event(Event::Resumed { bytes: prefix.end });
+        Ok(())
     }
 
     async fn drive_to_end(
@@ -284,7 +286,7 @@ impl<'a> Attempt<'a> {
         let mut tick = tokio::time::interval(PROGRESS_INTERVAL);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
-            self.drive(late.is_some()).await?;
+            self.drive(late.is_some())?;
             if self.synced && self.hashed.is_some() {
                 return Ok(());
             }
@@ -298,7 +300,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// Does whatever can be done now.
-    async fn drive(&mut self, more_to_come: bool) -> Result<(), Error> {
+    fn drive(&mut self, more_to_come: bool) -> Result<(), Error> {
         self.settle_mode()?;
         self.feed_pipeline()?;
         if let Some(size) = self.plan.size()
@@ -494,6 +496,7 @@ impl<'a> Attempt<'a> {
 struct Prefix {
     leaves: usize,
     end: u64,
+    size: u64,
     /// `ETag` or `Last-Modified` that the rest must have.
     validator: String,
 }
@@ -512,6 +515,7 @@ async fn resume_prefix(around: &Surroundings) -> Result<Option<Prefix>, Error> {
     Ok((end > 0).then_some(Prefix {
         leaves,
         end,
+        size,
         validator,
     }))
 }

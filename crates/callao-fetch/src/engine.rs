@@ -72,7 +72,12 @@ pub async fn run(fetch: Fetch) -> Result<Finished, Error> {
         started: Instant::now(),
     };
     let mut wrong_cid = None;
-    let mut outcome = Attempt::run(&wanted, &around, sources.clone(), &mut late, layout).await?;
+    let mut outcome = Attempt::run(&wanted, &around, sources.clone(), &mut late, layout).await;
+    if changed_since(&around, &outcome) {
+        around.staging.start_over()?;
+        outcome = Attempt::run(&wanted, &around, sources.clone(), &mut late, None).await;
+    }
+    let mut outcome = outcome?;
     if outcome.proven && !digest_fits(&wanted, &outcome) {
         wrong_cid = Some(contradiction(&wanted, &around, &outcome)?);
         wanted.cid = None;
@@ -107,6 +112,17 @@ pub async fn resolve(
     }
 }
 
+/// The beginning is from an earlier run, and the file is another one by now.
+fn changed_since(around: &Surroundings, outcome: &Result<Outcome, Error>) -> bool {
+    let changed = |refusal: &Refusal| matches!(refusal.error, SourceError::Changed(_));
+    match outcome {
+        Err(Error::AllFailed { refusals, .. }) => {
+            around.staging.is_resumed() && refusals.iter().any(changed)
+        }
+        _ => false,
+    }
+}
+
 fn digest_fits(wanted: &Wanted, outcome: &Outcome) -> bool {
     wanted
         .digest
@@ -124,8 +140,8 @@ fn contradiction(wanted: &Wanted, around: &Surroundings, outcome: &Outcome) -> R
     if wanted.strict {
         return Err(Error::Contradiction {
             cid,
-            expected: expected.clone(),
-            got: got.clone(),
+            expected: *expected,
+            got: *got,
         });
     }
     let (name, got) = (callao_content::cid::text(&cid), got.to_string());
@@ -136,8 +152,7 @@ fn contradiction(wanted: &Wanted, around: &Surroundings, outcome: &Outcome) -> R
 }
 
 fn mismatch(wanted: &Wanted, outcome: &Outcome, wrong_cid: Option<Cid>) -> Error {
-    let (Some(expected), Some(got)) = (wanted.digest.clone(), outcome.digests.first().cloned())
-    else {
+    let (Some(expected), Some(got)) = (wanted.digest, outcome.digests.first().cloned()) else {
         return Error::Internal("a mismatch without a digest".into());
     };
     match wrong_cid {

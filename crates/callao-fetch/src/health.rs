@@ -17,7 +17,7 @@ const RATE_WINDOW_S: f64 = 0.5;
 
 /// Whether a source is asked.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Standing {
+pub(crate) enum Standing {
     /// May be asked.
     In,
     /// Not before this time.
@@ -28,7 +28,7 @@ pub enum Standing {
 
 /// What a failure leads to.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Consequence {
+pub(crate) enum Consequence {
     /// Nothing: ask again in another way at once.
     Again,
     /// Wait this long.
@@ -41,7 +41,7 @@ pub enum Consequence {
 
 /// The record of one source.
 #[derive(Debug, Clone)]
-pub struct Health {
+pub(crate) struct Health {
     standing: Standing,
     failures: u32,
     rate: Option<f64>,
@@ -67,7 +67,7 @@ impl Default for Health {
 
 impl Health {
     /// Where it stands at `now`.
-    pub fn standing(&self, now: Duration) -> Standing {
+    pub(crate) fn standing(&self, now: Duration) -> Standing {
         match self.standing {
             Standing::PausedUntil(when) if now >= when => Standing::In,
             ref other => other.clone(),
@@ -75,53 +75,53 @@ impl Health {
     }
 
     /// Whether it may be asked at `now`.
-    pub fn usable(&self, now: Duration) -> bool {
+    pub(crate) fn usable(&self, now: Duration) -> bool {
         self.standing(now) == Standing::In
     }
 
     /// Whether it is out for good.
-    pub fn is_out(&self) -> bool {
+    pub(crate) fn is_out(&self) -> bool {
         self.standing == Standing::Out
     }
 
     /// Bytes per second over the last moments, over all its requests; `None` before the first bytes.
-    pub fn rate(&self) -> Option<f64> {
+    pub(crate) fn rate(&self) -> Option<f64> {
         self.rate
     }
 
     /// From request to first byte, as last seen.
-    pub fn first_byte_delay(&self) -> Duration {
+    pub(crate) fn first_byte_delay(&self) -> Duration {
         self.first_byte_delay.unwrap_or(Duration::from_millis(50))
     }
 
     /// How long nothing has come, while something was asked.
-    pub fn silent_for(&self, now: Duration) -> Duration {
+    pub(crate) fn silent_for(&self, now: Duration) -> Duration {
         self.busy_since.map_or(Duration::ZERO, |since| {
             now.saturating_sub(self.last_byte.unwrap_or(since).max(since))
         })
     }
 
     /// A request is under way where none was.
-    pub fn became_busy(&mut self, now: Duration) {
+    pub(crate) fn became_busy(&mut self, now: Duration) {
         if self.busy_since.is_none() {
             self.busy_since = Some(now);
         }
     }
 
     /// No request is under way any more.
-    pub fn became_idle(&mut self, now: Duration) {
+    pub(crate) fn became_idle(&mut self, now: Duration) {
         if let Some(since) = self.busy_since.take() {
             self.busy += now.saturating_sub(since);
         }
     }
 
     /// An answer began `delay` after its request.
-    pub fn answered(&mut self, delay: Duration) {
+    pub(crate) fn answered(&mut self, delay: Duration) {
         self.first_byte_delay = Some(delay);
     }
 
     /// `bytes` arrived at `now`.
-    pub fn arrived(&mut self, bytes: u64, now: Duration) {
+    pub(crate) fn arrived(&mut self, bytes: u64, now: Duration) {
         let since = self.last_byte.max(self.busy_since).unwrap_or(now);
         let elapsed = now.saturating_sub(since).as_secs_f64().max(1e-4);
         let here = bytes as f64 / elapsed;
@@ -132,7 +132,12 @@ impl Health {
     }
 
     /// It failed; `jitter` in `0.0..1.0`.
-    pub fn failed(&mut self, error: &SourceError, now: Duration, jitter: f64) -> Consequence {
+    pub(crate) fn failed(
+        &mut self,
+        error: &SourceError,
+        now: Duration,
+        jitter: f64,
+    ) -> Consequence {
         let retry_after = match error {
             SourceError::NoRanges => return Consequence::Again,
             SourceError::False(_) => {
@@ -160,12 +165,12 @@ impl Health {
     }
 
     /// Takes it out.
-    pub fn drop_out(&mut self) {
+    pub(crate) fn drop_out(&mut self) {
         self.standing = Standing::Out;
     }
 
     /// Whether it is so much slower than `fastest` (bytes/s) that its spans only hold up the others.
-    pub fn too_slow(&self, fastest: f64, now: Duration) -> bool {
+    pub(crate) fn too_slow(&self, fastest: f64, now: Duration) -> bool {
         let watched = self.busy
             + self
                 .busy_since

@@ -104,22 +104,23 @@ impl BlockFinder {
             .map(|cid| ask_all(*cid, &self.sources))
             .collect();
         let outcomes: Vec<_> = searches.collect().await;
-        let mut found = Vec::with_capacity(wants.len());
+        let mut blocks: Vec<(Cid, Bytes, SourceId)> = Vec::with_capacity(wants.len());
         let mut open = Vec::new();
+        let mut refusals = Vec::new();
         for (cid, outcome) in outcomes {
-            self.note(&outcome.refusals);
+            refusals.extend(outcome.refusals);
             match outcome.found {
-                Some((block, index)) => found.push((cid, block, index)),
+                Some((block, index)) => blocks.push((cid, block, self.sources[index].id().clone())),
                 None => open.push(cid),
             }
         }
-        let mut blocks: Vec<(Cid, Bytes, SourceId)> = found
-            .iter()
-            .map(|(cid, block, index)| (*cid, block.clone(), self.sources[*index].id().clone()))
-            .collect();
+        // Only now: sources that lied go, and the others move up.
+        self.note(&refusals);
         // Whoever answered is asked first next time.
-        if let Some((_, _, index)) = found.last() {
-            self.sources.swap(0, *index);
+        if let Some((_, _, last)) = blocks.last()
+            && let Some(index) = self.sources.iter().position(|source| source.id() == last)
+        {
+            self.sources.swap(0, index);
         }
         for cid in open {
             blocks.push(self.block_from_late(cid).await?);

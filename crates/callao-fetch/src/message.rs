@@ -92,8 +92,8 @@ pub(crate) enum Report {
     },
     /// Copies of a leaf are written and proven.
     Copied { leaves: Vec<usize> },
-    /// The digest thread took in the file up to here.
-    Digested { end: u64 },
+    /// The digest thread took in what it had to read back.
+    Digested,
     /// The digest thread read a leaf back from disk that no longer fits.
     DiskLied { leaf: usize },
     /// The whole file is hashed; with the layout that was computed on the way, if there was none.

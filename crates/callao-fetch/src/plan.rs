@@ -182,6 +182,7 @@ impl Plan {
     }
 
     /// Lanes under way.
+    #[cfg(test)]
     pub(crate) fn lanes(&self) -> impl Iterator<Item = (LaneId, &Hand)> {
         self.hands.iter().map(|(lane, hand)| (*lane, hand))
     }
@@ -370,6 +371,7 @@ mod tests {
         let first = plan.grant(&asker(0, 4e6, true)).expect("work");
         assert_eq!(first.range, 0..100 * MIB);
         plan.began(1, hand(0, first.range, 4e6));
+        plan.arrived(0..10 * MIB);
         plan.moved(1, 10 * MIB, Some(4e6));
         let second = plan.grant(&asker(1, 2e6, false)).expect("work");
         let (lane, end) = second.cut.expect("the first one is cut");

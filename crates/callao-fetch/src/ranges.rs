@@ -5,21 +5,21 @@ use std::ops::Range;
 
 /// Bytes of a file, as ranges.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RangeSet {
+pub(crate) struct RangeSet {
     // start -> end
     ranges: BTreeMap<u64, u64>,
 }
 
 impl RangeSet {
     /// Nothing.
-    pub const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         RangeSet {
             ranges: BTreeMap::new(),
         }
     }
 
     /// Adds `range`; what is there already stays.
-    pub fn insert(&mut self, range: Range<u64>) {
+    pub(crate) fn insert(&mut self, range: Range<u64>) {
         if range.is_empty() {
             return;
         }
@@ -39,7 +39,7 @@ impl RangeSet {
     }
 
     /// Takes `range` out.
-    pub fn remove(&mut self, range: Range<u64>) {
+    pub(crate) fn remove(&mut self, range: Range<u64>) {
         if range.is_empty() {
             return;
         }
@@ -55,13 +55,13 @@ impl RangeSet {
     }
 
     /// The range that holds byte `at`.
-    pub fn containing(&self, at: u64) -> Option<Range<u64>> {
+    pub(crate) fn containing(&self, at: u64) -> Option<Range<u64>> {
         let (&start, &end) = self.ranges.range(..=at).next_back()?;
         (at < end).then_some(start..end)
     }
 
     /// Whether every byte of `range` is in the set.
-    pub fn covers(&self, range: &Range<u64>) -> bool {
+    pub(crate) fn covers(&self, range: &Range<u64>) -> bool {
         range.is_empty()
             || self
                 .containing(range.start)
@@ -69,7 +69,7 @@ impl RangeSet {
     }
 
     /// The parts of `range` that are not in the set.
-    pub fn missing(&self, range: &Range<u64>) -> Vec<Range<u64>> {
+    pub(crate) fn missing(&self, range: &Range<u64>) -> Vec<Range<u64>> {
         let mut gaps = Vec::new();
         let mut at = range.start;
         for held in self.overlapping(range) {
@@ -84,24 +84,14 @@ impl RangeSet {
         gaps
     }
 
-    /// The first range.
-    pub fn first(&self) -> Option<Range<u64>> {
-        self.ranges.iter().next().map(|(&start, &end)| start..end)
-    }
-
     /// All ranges, in order.
-    pub fn iter(&self) -> impl Iterator<Item = Range<u64>> + '_ {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Range<u64>> + '_ {
         self.ranges.iter().map(|(&start, &end)| start..end)
     }
 
     /// Bytes in the set.
-    pub fn total(&self) -> u64 {
+    pub(crate) fn total(&self) -> u64 {
         self.ranges.iter().map(|(start, end)| end - start).sum()
-    }
-
-    /// Whether there is nothing in it.
-    pub fn is_empty(&self) -> bool {
-        self.ranges.is_empty()
     }
 
     fn overlapping(&self, range: &Range<u64>) -> Vec<Range<u64>> {

@@ -6,7 +6,7 @@ use crate::limits::{RETRY_AFTER_MAX, RETRY_FIRST, RETRY_MAX};
 
 /// The pause after the `failures`-th failure in a row (1 = first): doubled each time up to a bound, then spread over
 /// half to the whole of it by `jitter` in `0.0..1.0`, so that many clients do not come back at once.
-pub fn pause(failures: u32, retry_after: Option<Duration>, jitter: f64) -> Duration {
+pub(crate) fn pause(failures: u32, retry_after: Option<Duration>, jitter: f64) -> Duration {
     let own = RETRY_FIRST
         .saturating_mul(1 << failures.saturating_sub(1).min(16))
         .min(RETRY_MAX);

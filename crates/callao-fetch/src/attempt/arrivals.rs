@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::{Attempt, InPipeline, Mode};
 use crate::buffer::Buffer;
@@ -21,18 +22,18 @@ impl Attempt<'_> {
                 head,
                 verdict,
             } => {
-                let answer = self.judge_head(lane, head).await?;
+                let answer = self.judge_head(lane, head)?;
                 // An error means that the lane is gone.
                 verdict.send(answer).unwrap_or(());
             }
             Message::Chunk(chunk) => self.take_chunk(chunk)?,
             Message::EndOfFile { size } => {
                 if self.plan.size().is_none() {
-                    self.set_size(size).await?;
+                    self.set_size(size)?;
                 }
             }
             Message::LaneEnded { lane, result } => self.lane_ended(lane, result),
-            Message::Worker(report) => self.take_report(report).await?,
+            Message::Worker(report) => self.take_report(report)?,
             Message::BlockRefused { source, error } => {
                 let index = self
                     .entries
@@ -83,14 +84,17 @@ impl Attempt<'_> {
         }
     }
 
-    pub(super) async fn set_size(&mut self, size: u64) -> Result<(), Error> {
+    pub(super) fn set_size(&mut self, size: u64) -> Result<(), Error> {
         self.around.staging.set_size(size)?;
         self.plan.set_size(size);
+        for lane in self.lanes.values() {
+            lane.limit.fetch_min(size, Ordering::Relaxed);
+        }
         self.around.observer.event(Event::Size { size });
         Ok(())
     }
 
-    async fn judge_head(&mut self, lane: LaneId, head: Head) -> Result<Verdict, Error> {
+    fn judge_head(&mut self, lane: LaneId, head: Head) -> Result<Verdict, Error> {
         let Some(running) = self.lanes.get(&lane) else {
             return Ok(Verdict::Stop);
         };
@@ -103,7 +107,7 @@ impl Attempt<'_> {
         if let Some(total) = head.total
             && self.plan.size().is_none()
         {
-            self.set_size(total).await?;
+            self.set_size(total)?;
         } else if first && head.total.is_none() && self.plan.size().is_none() {
             // No length at all: only one source can send such a file.
             self.only_lane(lane);

@@ -1,5 +1,6 @@
 //! What an attempt sets going: lanes for sources that have nothing to do, read-backs, proofs and copies.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use super::{Attempt, Lane, Mode};
 use crate::error::Error;
 use crate::event::Event;
 use crate::limits::{LANES_COUNT_MAX, OWN_JOBS_COUNT_MAX, READ_BACK_BYTES_MAX, SPAN_TIME};
-use crate::message::Message;
+use crate::message::{LaneId, Message};
 use crate::pipeline::{DigestJob, WriteJob};
 use crate::plan::{Asker, Grant, Hand};
 use crate::sink::SpanSink;
@@ -185,54 +186,45 @@ impl Attempt<'_> {
                 rate: None,
             },
         );
-        let limit = Arc::new(AtomicU64::new(range.end));
-        let cancel = self.around.cancel.child_token();
+        let lane = Lane {
+            source: index,
+            cancel: self.around.cancel.child_token(),
+            limit: Arc::new(AtomicU64::new(range.end)),
+            started: Instant::now(),
+            probe: range.end == u64::MAX,
+        };
+        self.spawn_lane(id, &lane, range);
+        self.lanes.insert(id, lane);
+    }
+
+    fn spawn_lane(&mut self, id: LaneId, lane: &Lane, range: Range<u64>) {
         let mut sink = SpanSink::new(
             id,
             range.start,
-            Arc::clone(&limit),
+            Arc::clone(&lane.limit),
             self.plan.borders().clone(),
             Arc::clone(&self.pool),
             self.to_engine.clone(),
-            cancel.clone(),
+            lane.cancel.clone(),
         );
-        let unchanged = self
-            .unchanged
-            .clone()
-            .filter(|_| self.mode == Mode::Importing && range.start > 0);
-        let probe = range.end == u64::MAX;
+        let resuming = self.mode == Mode::Importing && range.start > 0;
         let span = Span {
             range,
             layout: self.layout.clone(),
-            unchanged,
+            unchanged: self.unchanged.clone().filter(|_| resuming),
         };
-        let (source, engine, stop) = (
-            Arc::clone(&entry.source),
-            self.to_engine.clone(),
-            cancel.clone(),
-        );
+        let source = Arc::clone(&self.entries[lane.source].source);
+        let (engine, stop) = (self.to_engine.clone(), lane.cancel.clone());
         self.tasks.spawn(async move {
             let result = tokio::select! {
                 result = source.send(span, &mut sink) => result,
                 () = stop.cancelled() => Ok(()),
             };
             sink.close().await;
+            let ended = Message::LaneEnded { lane: id, result };
             // An error means that the attempt is over.
-            engine
-                .send(Message::LaneEnded { lane: id, result })
-                .await
-                .unwrap_or(());
+            engine.send(ended).await.unwrap_or(());
         });
-        self.lanes.insert(
-            id,
-            Lane {
-                source: index,
-                cancel,
-                limit,
-                started: Instant::now(),
-                probe,
-            },
-        );
     }
 
     /// Lets sources go whose spans only hold up the others.

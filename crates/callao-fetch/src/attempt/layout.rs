@@ -56,7 +56,7 @@ impl Attempt<'_> {
             self.forget_other_file(layout.size());
         }
         if self.plan.size().is_none() {
-            self.set_size(layout.size()).await?;
+            self.set_size(layout.size())?;
         }
         let leaves = layout.leaves().len();
         self.around.observer.event(Event::Layout {

@@ -8,7 +8,7 @@ use crate::message::Report;
 use crate::source::{SourceError, SourceKind};
 
 impl Attempt<'_> {
-    pub(super) async fn take_report(&mut self, report: Report) -> Result<(), Error> {
+    pub(super) fn take_report(&mut self, report: Report) -> Result<(), Error> {
         match report {
             Report::Written { piece } => self.piece_advanced(piece, true, None),
             Report::Proven { piece, end } => self.piece_advanced(piece, false, Some(end)),
@@ -21,7 +21,7 @@ impl Attempt<'_> {
                 self.own_writes -= 1;
                 self.copied(&leaves);
             }
-            Report::Digested { .. } => self.read_backs -= 1,
+            Report::Digested => self.read_backs -= 1,
             Report::DiskLied { leaf } => self.disk_lied(leaf)?,
             Report::Finished { digests, computed } => self.hashed = Some((digests, computed)),
             Report::Synced => self.synced = true,

@@ -152,9 +152,9 @@ fn missing(cid: &Cid) -> SourceError {
     ))
 }
 
-/// Reading again would not help: the disk's answer stands.
+/// For this fetch a block that cannot be read is not there; the others may be.
 fn unreadable(error: &callao_store::Error) -> SourceError {
-    SourceError::Protocol(match std::error::Error::source(error) {
+    SourceError::NotFound(match std::error::Error::source(error) {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),
     })

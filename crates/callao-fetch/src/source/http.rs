@@ -295,7 +295,7 @@ pub(crate) fn content_range(value: &str) -> Option<(u64, u64, Option<u64>)> {
         "*" => None,
         total => Some(total.parse().ok()?),
     };
-    (start <= last && last < u64::MAX).then_some((start, last + 1, total))
+    (start <= last).then_some((start, last.checked_add(1)?, total))
 }
 
 fn range_header(span: &Span) -> String {

@@ -209,13 +209,27 @@ async fn a_file_that_changes_in_the_middle_is_not_mixed() {
 
 #[tokio::test]
 async fn bodies_of_the_wrong_length_do_not_pass() {
-    // Longer than announced: what was announced is the file, and its digest decides.
-    succeeds(Behaviour {
+    // Longer than announced: what was announced is what arrives, and its digest decides.
+    let longer = Behaviour {
         length_lie: -1000,
         ranges: Ranges::Ignore,
         ..Behaviour::default()
-    })
-    .await;
+    };
+    let (result, _) = fetch(longer).await;
+    assert!(
+        matches!(result, Err(Error::DigestMismatch { .. })),
+        "{result:?}"
+    );
+    // Shorter than announced: the connection ends too early, each time.
+    let shorter = Behaviour {
+        length_lie: 1000,
+        ..Behaviour::default()
+    };
+    let (error, text) = fails(shorter).await;
+    assert!(
+        matches!(error, SourceError::Network(_) | SourceError::Protocol(_)),
+        "{text}"
+    );
 }
 
 #[tokio::test]

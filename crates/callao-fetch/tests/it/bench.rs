@@ -12,7 +12,7 @@ use callao_content::import::import;
 use callao_content::layout::Layout;
 use callao_content::profile::Profile;
 use callao_fetch::answer::Waits;
-use callao_fetch::client;
+use callao_fetch::client::{self, ClientOptions, Proxies};
 use callao_fetch::engine::{self, Fetch, Finished};
 use callao_fetch::error::Error;
 use callao_fetch::event::{Event, Observer};
@@ -73,18 +73,12 @@ impl Recorder {
 
 impl Bench {
     pub(crate) fn new(image: Vec<u8>) -> Self {
-        let layout = import(&image, Profile::KuboCidV1.shape());
+        let layout = import(&image, Profile::KuboCidV1.shape()).expect("a valid shape");
         Bench::with_layout(image, layout)
     }
 
     pub(crate) fn with_layout(image: Vec<u8>, layout: Layout) -> Self {
-        static PROVIDER: Once = Once::new();
-        // An error means that another test was first.
-        PROVIDER.call_once(|| {
-            rustls::crypto::ring::default_provider()
-                .install_default()
-                .unwrap_or(())
-        });
+        install_provider();
         let digest = Digest::of(Algorithm::Sha256, &image);
         Bench {
             dir: tempfile::tempdir().expect("a temporary directory"),
@@ -132,12 +126,17 @@ impl Bench {
     pub(crate) fn staging(&self) -> Arc<Staging> {
         let about = About {
             name: "image".into(),
+            digest: Some(self.digest.to_string()),
             ..About::default()
         };
         let places = Places::new(self.dir.path());
-        let staging = Staging::open(Arc::new(RealDisk), &places, "test", &about, &mut |_| {
-            panic!("nobody else is here")
-        });
+        let staging = Staging::open(
+            Arc::new(RealDisk::new()),
+            &places,
+            "test",
+            &about,
+            &mut |_| panic!("nobody else is here"),
+        );
         Arc::new(staging.expect("a staging file"))
     }
 
@@ -190,6 +189,17 @@ impl Bench {
     }
 }
 
+/// TLS needs a crypto provider, even for clients that only speak plain HTTP.
+pub(crate) fn install_provider() {
+    static PROVIDER: Once = Once::new();
+    // An error means that another test was first.
+    PROVIDER.call_once(|| {
+        rustls::crypto::ring::default_provider()
+            .install_default()
+            .unwrap_or(())
+    });
+}
+
 /// Short waits: no test sits through thirty seconds.
 pub(crate) fn waits() -> Waits {
     let short = Duration::from_millis(700);
@@ -200,8 +210,23 @@ pub(crate) fn waits() -> Waits {
     }
 }
 
+/// The client of gateways, daemons and routers.
+pub(crate) fn blocks_client() -> reqwest::Client {
+    let options = ClientOptions {
+        user_agent: "callao-test".into(),
+        waits: waits(),
+        proxies: Proxies::None,
+    };
+    client::blocks(&options).expect("a client")
+}
+
 pub(crate) fn http(url: &str) -> Arc<dyn Source> {
-    let client = client::files(&waits(), client::Proxies::None).expect("a client");
+    let options = ClientOptions {
+        user_agent: "callao-test".into(),
+        waits: waits(),
+        proxies: Proxies::None,
+    };
+    let client = client::plain(&options).expect("a client");
     Arc::new(Http::new(client, url.parse().expect("a URL"), waits()))
 }
 

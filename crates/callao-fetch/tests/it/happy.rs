@@ -59,7 +59,7 @@ async fn by_cid_with_leaves_proven_from_a_plain_server() {
 async fn every_profile_is_proven_leaf_by_leaf() {
     for profile in Profile::ALL {
         let image = Image::Random(3).bytes(5_000_001);
-        let layout = import(&image, profile.shape());
+        let layout = import(&image, profile.shape()).expect("a valid shape");
         let bench = Bench::with_layout(image, layout);
         let origin = Origin::start(bench.image.clone(), Behaviour::default());
         let held = Some(bench.layout.clone());
@@ -75,7 +75,7 @@ async fn every_profile_is_proven_leaf_by_leaf() {
 #[tokio::test]
 async fn a_cid_alone_is_proven_by_making_it_again() {
     let image = Image::Random(4).bytes(3_000_000);
-    let layout = import(&image, Profile::UnixfsV0_2015.shape());
+    let layout = import(&image, Profile::UnixfsV0_2015.shape()).expect("a valid shape");
     let bench = Bench::with_layout(image, layout);
     let origin = Origin::start(bench.image.clone(), Behaviour::default());
     let done = bench

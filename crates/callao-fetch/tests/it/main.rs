@@ -6,6 +6,11 @@
 
 mod bad_days;
 mod bench;
+mod crash;
+mod gateway;
 mod happy;
+mod kubo;
 mod many;
 mod resume;
+mod routing;
+mod stores;

@@ -172,6 +172,9 @@ fn next_hop(
     }
     url.set_query(Some(query));
     url.set_fragment(None);
+    if url == *from {
+        return Err(refuse("itself"));
+    }
     Ok(url)
 }
 
