@@ -159,3 +159,108 @@ fn unreadable(error: &callao_store::Error) -> SourceError {
         None => error.to_string(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::sync::atomic::AtomicU64;
+
+    use callao_content::import::import;
+    use callao_content::profile::Profile;
+    use tokio::sync::mpsc;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::buffer::Pool;
+    use crate::message::Message;
+    use crate::sink::Borders;
+
+    #[derive(Debug)]
+    struct Memory(HashMap<Cid, Vec<u8>>);
+
+    impl BlockReader for Memory {
+        fn read_into(&self, cid: &Cid, buffer: &mut Vec<u8>) -> Result<bool, callao_store::Error> {
+            buffer.clear();
+            let block = self.0.get(cid);
+            buffer.extend_from_slice(block.map_or(&[], Vec::as_slice));
+            Ok(block.is_some())
+        }
+
+        fn describe(&self) -> String {
+            "memory".into()
+        }
+    }
+
+    /// Sends `range` of an image whose leaf `without` is missing; gives what reached the engine and how it ended.
+    async fn sent(
+        profile: Profile,
+        range: Range<u64>,
+        without: Option<usize>,
+        cancelled: bool,
+    ) -> (Vec<u8>, Result<(), SourceError>) {
+        let image: Vec<u8> = (0..3_000_000_u32).map(|n| (n.wrapping_mul(n) >> 7) as u8).collect();
+        let layout = Arc::new(import(&image, profile.shape()).expect("a valid shape"));
+        let mut blocks = HashMap::new();
+        for (index, leaf) in layout.leaves().iter().enumerate() {
+            let start = leaf.offset as usize;
+            let payload = &image[start..start + leaf.length as usize];
+            if let Some(cid) = layout.leaf_cid(index).filter(|_| Some(index) != without) {
+                blocks.insert(cid, layout.block(index, payload));
+            }
+        }
+        let source = Blocks::new(SourceKind::Car, "x".into(), Arc::new(Memory(blocks)));
+        // One buffer only: the sink has to make the thread wait.
+        let pool = Pool::new(1, 1 << 20);
+        let (engine, mut messages) = mpsc::channel(4);
+        let (limit, cancel) = (
+            Arc::new(AtomicU64::new(range.end)),
+            CancellationToken::new(),
+        );
+        if cancelled {
+            cancel.cancel();
+        }
+        let borders = Borders::Leaves(Arc::clone(&layout));
+        let mut sink = SpanSink::new(1, range.start, limit, borders, pool, engine, cancel);
+        let span = Span {
+            range: range.clone(),
+            layout: Some(layout),
+            unchanged: None,
+        };
+        let sending = async {
+            let result = source.send(span, &mut sink).await;
+            sink.close().await;
+            drop(sink);
+            result
+        };
+        let taking = async {
+            let mut got = Vec::new();
+            while let Some(message) = messages.recv().await {
+                if let Message::Chunk(chunk) = message {
+                    assert_eq!(chunk.offset, range.start + got.len() as u64);
+                    got.extend_from_slice(chunk.buffer.filled());
+                }
+            }
+            got
+        };
+        let (result, got) = tokio::join!(sending, taking);
+        let start = range.start as usize;
+        assert!(image[start..start + got.len()] == got);
+        (got, result)
+    }
+
+    #[tokio::test]
+    async fn a_thread_fills_the_sink_and_stops_when_told() {
+        let leaf = 256 * 1024;
+        for profile in [Profile::KuboCidV1, Profile::UnixfsV0_2015] {
+            let (got, result) = sent(profile, 2 * leaf..7 * leaf, None, false).await;
+            assert_eq!((got.len() as u64, result.is_ok()), (5 * leaf, true));
+            let (got, result) = sent(profile, 0..3_000_000, None, false).await;
+            assert_eq!((got.len(), result.is_ok()), (3_000_000, true));
+            let (got, result) = sent(profile, 0..3_000_000, Some(6), false).await;
+            assert_eq!(got.len() as u64, 6 * leaf, "what came before is kept");
+            assert!(matches!(result, Err(SourceError::NotFound(_))));
+            let (got, result) = sent(profile, 0..3_000_000, None, true).await;
+            assert_eq!((got.len(), result.is_ok()), (0, true));
+        }
+    }
+}

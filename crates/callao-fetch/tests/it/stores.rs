@@ -197,20 +197,3 @@ async fn a_file_that_shrank_since_is_said_to_have_changed() {
         Ok(_) => panic!("half a file"),
     }
 }
-
-#[tokio::test]
-async fn zz_speed() {
-    let image = Image::Random(99).bytes(450 << 20);
-    let bench = Bench::new(image);
-    let repository = repository(&bench);
-    for _ in 0..5 {
-        let started = std::time::Instant::now();
-        let held = Some(bench.layout.clone());
-        bench
-            .run(bench.by_both(), vec![kubo(&repository)], held)
-            .await
-            .expect("a file");
-        eprintln!("{:?}", started.elapsed());
-        std::fs::remove_dir_all(bench.part().parent().expect("a parent")).expect("staging");
-    }
-}
