@@ -7,13 +7,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 const AFTER_HELP: &str = "\
 Examples:
-  callao get template.yaml             every file of a Lima template, into the cache that limactl reads
+  callao get template.yaml          every file of a template, into Lima's cache
   callao get https://host/a.img --digest sha256:...
-  callao get ipfs://bafy.../a.img      from gateways, a kubo on this computer, a CAR
-  callao add disk.img                  digest and CID, and the lines for a template
-  callao demo                          see it at work, without network
+  callao get ipfs://bafy.../a.img   from gateways, a kubo on this computer, a CAR
+  callao add disk.img               digest, CID, and the lines for a template
+  callao demo                       see it at work, without network
 
-`callao COMMAND --help` tells more; `callao man` prints the whole manual with all settings and exit codes.";
+`callao COMMAND --help` tells more about a command, `callao man` everything.";
 
 /// Verified VM images from every source at once, straight into Lima's cache.
 #[derive(Debug, Parser)]
@@ -71,14 +71,15 @@ pub enum Command {
 
 const GET_AFTER_HELP: &str = "\
 WHAT is one of
-  template.yaml                a Lima template on disk: image, kernel, initrd and containerd archives
-  https://host/file            a URL; with --digest or --cid it is verified
-  ipfs://CID[/name or path]    a file, or a path below a directory; also a bare CID and /ipfs/CID
-  https://host/ipfs/CID        a gateway's URL: fetched from there and elsewhere, and verified
-  path/to/file                 a file that is here already: verified in place
+  template.yaml           a Lima template: image, kernel, initrd and archives
+  https://host/file       a URL; verified with --digest or --cid
+  ipfs://CID[/path]       a file, or one below a directory; also CID, /ipfs/CID
+  https://host/ipfs/CID   a gateway's URL: verified, and fetched elsewhere as well
+  path/to/file            a file that is here already: verified in place
 
-Each file is proven block by block if its CID is known, and as a whole by its digest, before limactl can see it.
-An interrupted get goes on where it was. The path of each file is printed on stdout.
+Each file is proven block by block if its CID is known, and as a whole by its
+digest, before limactl can see it. An interrupted get goes on where it was.
+The path of each file is printed on stdout.
 
 Examples:
   callao get template.yaml --arch aarch64
@@ -186,8 +187,8 @@ pub enum Discovery {
 }
 
 const ADD_AFTER_HELP: &str = "\
-The file is read once and stays where it is: `callao get` of its digest or CID uses it from now on.
-The CID is the one that `ipfs add` computes with the same profile.
+The file is read once and stays where it is: `callao get` of its digest or CID
+uses it from now on. The CID is that of `ipfs add` with the same profile.
 
 Examples:
   callao add disk.img

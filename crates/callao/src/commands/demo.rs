@@ -154,6 +154,7 @@ impl<'a> Story<'a> {
             .result("2. callao get, killed with SIGKILL on the way, and run again");
         self.gateway.set_rate(FIRST_RUN_BYTES_PER_S.min(size / 2));
         let first = self.get(&self.location(), &self.places(), Some(size * 2 / 5))?;
+        self.show(&first);
         let Some(killed_at) = first.killed_at else {
             return Err(untrue(
                 "the first run ended before it could be killed",

@@ -51,7 +51,13 @@ impl From<StoreError> for CommandError {
 
 impl From<callao_content::Error> for CommandError {
     fn from(error: callao_content::Error) -> Self {
-        CommandError::new(content_kind(&error), error.to_string())
+        let failed = CommandError::new(content_kind(&error), error.to_string());
+        match error {
+            callao_content::Error::NotAFile {
+                kind: "directory", ..
+            } => failed.hint("name a file in it: ipfs://CID/NAME"),
+            _ => failed,
+        }
     }
 }
 
@@ -76,7 +82,7 @@ impl From<FetchError> for CommandError {
                 let mut failed = CommandError::new(kind_of_refusals(&refusals), message);
                 failed.details = refusals
                     .iter()
-                    .map(|refusal| format!("{}: {}", refusal.source, refusal.error))
+                    .map(|refusal| format!("{}: {}", human::source(&refusal.source), refusal.error))
                     .collect();
                 if kept > 0 {
                     failed.hints.push(format!(
@@ -90,7 +96,7 @@ impl From<FetchError> for CommandError {
                 let mut failed = CommandError::new(ExitCode::Integrity, message);
                 failed.details = sources
                     .iter()
-                    .map(|source| format!("these bytes came from {source}"))
+                    .map(|source| format!("these bytes came from {}", human::source(source)))
                     .collect();
                 failed.hint("either the digest is out of date, or these sources give out other bytes; nothing was put into the cache")
             }
@@ -115,7 +121,10 @@ fn content_kind(error: &callao_content::Error) -> ExitCode {
         Error::NotACid { .. }
         | Error::NotADigest { .. }
         | Error::NotAnAddress { .. }
+        | Error::NotAFile { .. }
+        | Error::PathThroughFile { .. }
         | Error::Shape { .. } => ExitCode::Usage,
+        Error::NoSuchName { .. } => ExitCode::NotFound,
         _ => ExitCode::Integrity,
     }
 }
@@ -178,7 +187,7 @@ mod tests {
         assert_eq!(failed.kind, ExitCode::Network);
         assert_eq!(
             human::error(&failed, "error:", "hint:"),
-            "error: no source could deliver the image\n  http http://h/a: connection refused\n\
+            "error: no source could deliver the image\n  http://h/a: connection refused\n\
              hint: 1.00 MiB are kept; run the same command again to go on"
         );
     }

@@ -118,12 +118,13 @@ pub(crate) fn fetched(app: &App, want: &Want, report: &Report, layout: &Layout) 
         let percent = human::percent(share.bytes, report.size);
         app.output.info(format!(
             "  {percent:>3}%  {} ({})",
-            share.source,
+            human::source(&share.source),
             human::bytes(share.bytes)
         ));
     }
     for (source, reason) in &report.reasons {
-        app.output.info(format!("    -   {source}: {reason}"));
+        app.output
+            .info(format!("    -   {}: {reason}", human::source(source)));
     }
     if let Some(wrong) = &report.wrong_cid {
         app.output.warning(format!(

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use callao_fetch::source::{SourceId, SourceKind};
+
 use crate::error::CommandError;
 
 /// An error with details and hints, as several lines without the last line end.
@@ -16,6 +18,14 @@ pub fn error(error: &CommandError, label: &str, hint_label: &str) -> String {
         write!(text, "\n{hint_label} {hint}").unwrap_or(());
     }
     text
+}
+
+/// A source as people know it: a URL speaks for itself.
+pub fn source(id: &SourceId) -> String {
+    match id.kind {
+        SourceKind::Http | SourceKind::File => id.place.clone(),
+        _ => id.to_string(),
+    }
 }
 
 /// `453.00 MiB`, in powers of 1024.

@@ -91,7 +91,9 @@ impl Shown {
 
     fn tell(&self, event: &Event) {
         match event {
-            Event::Asked { source } => self.output.detail(format!("Asking {source}")),
+            Event::Asked { source } => self
+                .output
+                .detail(format!("Asking {}", human::source(source))),
             Event::Resumed { bytes } if *bytes > 0 => {
                 self.output.info(format!(
                     "Going on where it stopped: {} are here already",
@@ -105,26 +107,29 @@ impl Shown {
             } => self.output.detail(format!(
                 "Layout known: {} in {leaves} leaves, from {}",
                 human::bytes(*size),
-                source.as_ref().map_or("disk".into(), ToString::to_string)
+                source.as_ref().map_or("disk".into(), human::source)
             )),
             Event::Paused {
                 source,
                 reason,
                 pause_ms,
             } => {
-                self.output
-                    .detail(format!("{source}: {reason}; asked again in {pause_ms} ms"));
+                self.output.detail(format!(
+                    "{}: {reason}; asked again in {pause_ms} ms",
+                    human::source(source)
+                ));
             }
             Event::Dropped {
                 source,
                 reason,
                 lied: true,
-            } => self
+            } => self.output.warning(format!(
+                "{} is not to be trusted: {reason}",
+                human::source(source)
+            )),
+            Event::Dropped { source, reason, .. } => self
                 .output
-                .warning(format!("{source} is not to be trusted: {reason}")),
-            Event::Dropped { source, reason, .. } => {
-                self.output.detail(format!("{source} is out: {reason}"))
-            }
+                .detail(format!("{} is out: {reason}", human::source(source))),
             Event::CidContradictsDigest { cid, got } => self.output.warning(format!(
                 "the CID {cid} names other bytes (`{got}`) than the digest; the digest decides"
             )),

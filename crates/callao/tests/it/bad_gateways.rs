@@ -73,7 +73,14 @@ fn a_busy_gateway_is_asked_again() {
 
 #[test]
 fn a_wrong_block_bans_the_gateway() {
-    assert_snapshot!(bad(GatewayBehaviour { wrong: Some(Which::EveryRaw), ..GatewayBehaviour::default() }, 5), @"");
+    assert_snapshot!(bad(GatewayBehaviour { wrong: Some(Which::EveryRaw), ..GatewayBehaviour::default() }, 5), @r##"
+    exit 5
+    Attempting to download the image  location="ipfs://bafybeigzl65pe3a75z6s2puuwkadghl3mtwr2q4tjwf27h7vw4gb5nhide/a.img"
+    Downloading the image (a.img)
+    warning: gateway http://127.0.0.1:PORT is not to be trusted: sent false bytes: the 262144 bytes given for block bafkreifenpoeomx7dvrbekt5ntvqew2mwtv5lclyangwvwol6d3awu7vsy do not have its hash
+    error: failed to download the image `ipfs://bafybeigzl65pe3a75z6s2puuwkadghl3mtwr2q4tjwf27h7vw4gb5nhide/a.img`: no source could deliver the image
+      gateway http://127.0.0.1:PORT: sent false bytes: the 262144 bytes given for block bafkreifenpoeomx7dvrbekt5ntvqew2mwtv5lclyangwvwol6d3awu7vsy do not have its hash
+    "##);
 }
 
 #[test]
@@ -111,7 +118,13 @@ fn a_gateway_without_the_file_has_exit_code_3() {
     let (env, sample) = (TestEnvironment::new(), Sample::random(41, SIZE));
     let gateway = Gateway::start(Vec::new(), Vec::new(), GatewayBehaviour::default());
     let run = env.run(&["get", &sample.cid(), "--gateway", &gateway.url()]);
-    assert_snapshot!(env.told(&run), @"");
+    assert_snapshot!(env.told(&run), @r##"
+    exit 3
+    Attempting to download the file  cid="bafybeiec7glwmp6yvqdeqxe4qprskxhxfrncs6tgwznsy4q4spk27xgqri"  location="ipfs://bafybeiec7glwmp6yvqdeqxe4qprskxhxfrncs6tgwznsy4q4spk27xgqri"
+    Downloading the file (bafybeiec7glwmp6yvqdeqxe4qprskxhxfrncs6tgwznsy4q4spk27xgqri)
+    error: failed to download the file `ipfs://bafybeiec7glwmp6yvqdeqxe4qprskxhxfrncs6tgwznsy4q4spk27xgqri`: no source could deliver the file
+      gateway http://127.0.0.1:PORT: does not have it: HTTP 404 Not Found
+    "##);
 }
 
 #[test]
@@ -234,9 +247,19 @@ fn a_directory_is_resolved_and_a_wrong_name_is_said() {
         "--gateway",
         &gateway.url(),
     ]);
-    assert_snapshot!(env.told(&run), @"");
+    assert_snapshot!(env.told(&run), @r##"
+    exit 3
+    Attempting to download the image  location="ipfs://bafybeiajdcic2xzg6oybsgz77imjsovnd5zjrcmckh43ztqiwk45zhwt4u/other.img"
+    error: failed to download the image `ipfs://bafybeiajdcic2xzg6oybsgz77imjsovnd5zjrcmckh43ztqiwk45zhwt4u/other.img`: directory bafybeiajdcic2xzg6oybsgz77imjsovnd5zjrcmckh43ztqiwk45zhwt4u has no entry `other.img`
+    "##);
     let whole = env.run(&["get", &root, "--gateway", &gateway.url()]);
-    assert_snapshot!(env.told(&whole), @"");
+    assert_snapshot!(env.told(&whole), @r##"
+    exit 2
+    Attempting to download the file  cid="bafybeiajdcic2xzg6oybsgz77imjsovnd5zjrcmckh43ztqiwk45zhwt4u"  location="ipfs://bafybeiajdcic2xzg6oybsgz77imjsovnd5zjrcmckh43ztqiwk45zhwt4u"
+    Downloading the file (bafybeiajdcic2xzg6oybsgz77imjsovnd5zjrcmckh43ztqiwk45zhwt4u)
+    error: failed to download the file `ipfs://bafybeiajdcic2xzg6oybsgz77imjsovnd5zjrcmckh43ztqiwk45zhwt4u`: bafybeiajdcic2xzg6oybsgz77imjsovnd5zjrcmckh43ztqiwk45zhwt4u is a directory, not a file
+    hint: name a file in it: ipfs://CID/NAME
+    "##);
 }
 
 /// A UnixFS directory with one file.

@@ -7,25 +7,237 @@ use crate::env::TestEnvironment;
 #[test]
 fn help_teaches() {
     let env = TestEnvironment::new();
-    assert_snapshot!(env.succeed(&["--help"]).stdout, @"");
+    assert_snapshot!(env.succeed(&["--help"]).stdout, @r##"
+    Verified VM images from every source at once, straight into Lima's cache
+
+    Usage: callao [OPTIONS] <COMMAND>
+
+    Commands:
+      get          Fetch and verify files, into Lima's cache or to a file
+      add          Compute digest and CID of files and make them known, without copying them
+      cache        Look at what is in the cache
+      demo         Show in a throw-away directory, without network, what callao does
+      completions  Print a completion script for a shell
+      man          Print the manual page (view it with: callao man | man -l -)
+      help         Print this message or the help of the given subcommand(s)
+
+    Options:
+      -h, --help     Print help
+      -V, --version  Print version
+
+    Common options:
+          --json             Print every event and result on stdout as JSON, one object a line, each
+                             with "v":1
+          --no-progress      Show no progress
+      -q, --quiet            Print errors and results only
+      -v, --verbose          Print more: every source that is asked
+          --config <FILE>    Settings file [default: ~/.config/callao/config.toml]
+          --cache-dir <DIR>  Directory that holds Lima's cache (lima/) and callao's own (callao/)
+                             [default: ~/.cache]
+
+    Examples:
+      callao get template.yaml          every file of a template, into Lima's cache
+      callao get https://host/a.img --digest sha256:...
+      callao get ipfs://bafy.../a.img   from gateways, a kubo on this computer, a CAR
+      callao add disk.img               digest, CID, and the lines for a template
+      callao demo                       see it at work, without network
+
+    `callao COMMAND --help` tells more about a command, `callao man` everything.
+    "##);
 }
 
 #[test]
 fn help_of_get() {
     let env = TestEnvironment::new();
-    assert_snapshot!(env.succeed(&["get", "--help"]).stdout, @"");
+    assert_snapshot!(env.succeed(&["get", "--help"]).stdout, @r##"
+    Fetch and verify files, into Lima's cache or to a file
+
+    Usage: callao get [OPTIONS] [WHAT]...
+
+    Arguments:
+      [WHAT]...
+              Template, URL, ipfs:// address, CID or path
+
+    Options:
+          --arch <ARCH>
+              Architecture whose files of a template are fetched [default: that of this computer]
+
+          --image-variant <NAME>
+              Take the images of this variant [default: that of the first image]
+
+          --arch-variant <NAME>
+              Take the images of this archVariant [default: that of the first image]
+
+      -o, --output <FILE>
+              Write this file instead of an entry in Lima's cache; it appears complete or not at all
+
+          --no-archives
+              Leave out the containerd archives of a template
+
+          --lock-seconds <SECONDS>
+              How long to wait for another process that is busy with the same file
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    What it must be:
+          --digest <DIGEST>
+              Digest that the file must have, as sha256:HEX (or sha384, sha512)
+
+          --cid <CID>
+              CID that the file must have
+
+          --strict
+              Stop when the CID and the digest name different bytes (the digest decides otherwise)
+
+          --require-pin
+              Never fetch a file that has neither digest nor CID
+
+          --allow-unpinned
+              Fall back to entries without digest and CID when all pinned ones fail, as limactl does
+
+    Where to look:
+          --mirror <URL>...
+              Further URLs of the same bytes (not for templates)
+
+          --gateway <URL>...
+              IPFS gateways to ask
+
+          --kubo <URL|DIR>...
+              RPC address of a kubo daemon, or the directory of a kubo repository
+
+          --car <FILE>...
+              CAR files to read from
+
+          --only <KIND>
+              Use no other kinds of source than these
+
+              Possible values:
+              - http:    The URLs of the file and its mirrors
+              - gateway: IPFS gateways
+              - kubo:    A kubo daemon or repository
+              - car:     CAR files
+              - file:    Local files
+
+          --discovery <SCOPE>
+              Where to look besides the places that are named: public gateways, this computer, or
+              nowhere
+
+              Possible values:
+              - public: Public gateways and routers, and a kubo on this computer
+              - lan:    A kubo on this computer
+              - none:   Only the places that you or the template name
+
+          --offline
+              Open no socket at all
+
+    Common options:
+          --json
+              Print every event and result on stdout as JSON, one object a line, each with "v":1
+
+          --no-progress
+              Show no progress
+
+      -q, --quiet
+              Print errors and results only
+
+      -v, --verbose
+              Print more: every source that is asked
+
+          --config <FILE>
+              Settings file [default: ~/.config/callao/config.toml]
+
+          --cache-dir <DIR>
+              Directory that holds Lima's cache (lima/) and callao's own (callao/) [default: ~/.cache]
+
+    WHAT is one of
+      template.yaml           a Lima template: image, kernel, initrd and archives
+      https://host/file       a URL; verified with --digest or --cid
+      ipfs://CID[/path]       a file, or one below a directory; also CID, /ipfs/CID
+      https://host/ipfs/CID   a gateway's URL: verified, and fetched elsewhere as well
+      path/to/file            a file that is here already: verified in place
+
+    Each file is proven block by block if its CID is known, and as a whole by its
+    digest, before limactl can see it. An interrupted get goes on where it was.
+    The path of each file is printed on stdout.
+
+    Examples:
+      callao get template.yaml --arch aarch64
+      callao get https://host/a.img --digest sha256:... --mirror https://other/a.img
+      callao get ipfs://bafy.../a.img --kubo ~/.ipfs --only kubo
+      callao get bafy... --car a.car -o a.img --offline
+    "##);
 }
 
 #[test]
 fn help_of_add() {
     let env = TestEnvironment::new();
-    assert_snapshot!(env.succeed(&["add", "--help"]).stdout, @"");
+    assert_snapshot!(env.succeed(&["add", "--help"]).stdout, @r##"
+    Compute digest and CID of files and make them known, without copying them
+
+    Usage: callao add [OPTIONS] <FILE>...
+
+    Arguments:
+      <FILE>...  Files to add
+
+    Options:
+          --profile <PROFILE>   How the file is cut and linked: kubo-cid-v1 is `ipfs add
+                                --cid-version=1`, unixfs-v0-2015 plain `ipfs add` [default: kubo-cid-v1]
+                                [possible values: unixfs-v0-2015, kubo-cid-v1, kubo-cid-v1-dag-pb,
+                                kubo-raw-leaves, legacy-1mib, unixfs-v1-2025]
+          --chunk-size <BYTES>  Length of a leaf in bytes, instead of the profile's
+          --width <COUNT>       Links of an inner node, instead of the profile's
+          --only-hash           Compute only: register nothing
+          --car <OUT>           Write a CAR file with all blocks as well
+      -h, --help                Print help
+
+    Common options:
+          --json             Print every event and result on stdout as JSON, one object a line, each
+                             with "v":1
+          --no-progress      Show no progress
+      -q, --quiet            Print errors and results only
+      -v, --verbose          Print more: every source that is asked
+          --config <FILE>    Settings file [default: ~/.config/callao/config.toml]
+          --cache-dir <DIR>  Directory that holds Lima's cache (lima/) and callao's own (callao/)
+                             [default: ~/.cache]
+
+    The file is read once and stays where it is: `callao get` of its digest or CID
+    uses it from now on. The CID is that of `ipfs add` with the same profile.
+
+    Examples:
+      callao add disk.img
+      callao add --only-hash --profile unixfs-v1-2025 disk.img
+      callao add disk.img --car disk.car
+    "##);
 }
 
 #[test]
 fn help_of_cache() {
     let env = TestEnvironment::new();
-    assert_snapshot!(env.succeed(&["cache", "--help"]).stdout, @"");
+    assert_snapshot!(env.succeed(&["cache", "--help"]).stdout, @r##"
+    Look at what is in the cache
+
+    Usage: callao cache [OPTIONS] <COMMAND>
+
+    Commands:
+      list    List what is in Lima's cache and what was added: size, age, URLs, digest, CID, how
+              verified
+      verify  Read everything again and say which byte ranges of which file are bad
+      help    Print this message or the help of the given subcommand(s)
+
+    Options:
+      -h, --help  Print help
+
+    Common options:
+          --json             Print every event and result on stdout as JSON, one object a line, each
+                             with "v":1
+          --no-progress      Show no progress
+      -q, --quiet            Print errors and results only
+      -v, --verbose          Print more: every source that is asked
+          --config <FILE>    Settings file [default: ~/.config/callao/config.toml]
+          --cache-dir <DIR>  Directory that holds Lima's cache (lima/) and callao's own (callao/)
+                             [default: ~/.cache]
+    "##);
 }
 
 #[test]
@@ -54,25 +266,56 @@ fn usage_errors_have_exit_code_2() {
     for line in lines {
         assert_eq!(env.run(line).code, Some(2), "{line:?}");
     }
-    assert_snapshot!(env.told(&env.run(&["get", "https://host/a.img", "--digest", "sha256:abc"])), @"");
-    assert_snapshot!(env.told(&env.run(&["get", "https://host/a.img", "--cid", "bafyx"])), @"");
-    assert_snapshot!(env.told(&env.run(&["get", "https://host/a.img", "--kubo", "nowhere"])), @"");
-    assert_snapshot!(env.told(&env.run(&["get", "https://host/a.img", "--mirror", "ftp://host/a.img"])), @"");
-    assert_snapshot!(env.told(&env.run(&["get"])), @"");
+    assert_snapshot!(env.told(&env.run(&["get", "https://host/a.img", "--digest", "sha256:abc"])), @r##"
+    exit 2
+    error: --digest: `sha256:abc` is not a digest: sha256 has 64 hexadecimal digits, this has 3
+    "##);
+    assert_snapshot!(env.told(&env.run(&["get", "https://host/a.img", "--cid", "bafyx"])), @r##"
+    exit 2
+    error: --cid: `bafyx` is not a CID: characters outside its multibase
+    "##);
+    assert_snapshot!(env.told(&env.run(&["get", "https://host/a.img", "--kubo", "nowhere"])), @r##"
+    exit 2
+    error: --kubo `nowhere` is neither an address nor a directory
+    hint: give the address of the RPC API, such as http://127.0.0.1:PORT, or the repository, such as ~/.ipfs
+    "##);
+    assert_snapshot!(env.told(&env.run(&["get", "https://host/a.img", "--mirror", "ftp://host/a.img"])), @r##"
+    exit 2
+    error: --mirror: `ftp://host/a.img` is neither an http(s) URL nor a file
+    "##);
+    assert_snapshot!(env.told(&env.run(&["get"])), @r##"
+    exit 2
+    error: WHAT is missing
+    hint: callao get --help tells what it can be
+    "##);
 }
 
 #[test]
 fn what_is_not_there_has_exit_code_3() {
     let env = TestEnvironment::new();
-    assert_snapshot!(env.told(&env.run(&["get", "missing.img"])), @"");
-    assert_snapshot!(env.told(&env.run(&["add", "missing.img"])), @"");
+    assert_snapshot!(env.told(&env.run(&["get", "missing.img"])), @r##"
+    exit 3
+    error: there is no file `missing.img`
+    hint: WHAT is a template, a URL, ipfs://CID, a CID or a path; see callao get --help
+    "##);
+    assert_snapshot!(env.told(&env.run(&["add", "missing.img"])), @r##"
+    exit 3
+    error: there is no file `missing.img`
+    "##);
 }
 
 #[test]
 fn wrong_settings_are_named() {
     let mut env = TestEnvironment::new();
     env.set("discovry = \"none\"\n");
-    assert_snapshot!(env.told(&env.run(&["cache", "list"])), @"");
+    assert_snapshot!(env.told(&env.run(&["cache", "list"])), @r##"
+    exit 2
+    error: settings `$DIR/config.toml`: TOML parse error at line 1, column 1
+      |
+    1 | discovry = "none"
+      | ^^^^^^^^
+    unknown field `discovry`, expected one of `discovery`, `gateways`, `routers`, `offline`, `cache_dir`, `kubo`, `locks`, `network`
+    "##);
 }
 
 #[test]

@@ -34,7 +34,16 @@ fn an_entry_without_a_pin_is_not_tried_after_a_pinned_one() {
     let (env, sample) = (TestEnvironment::new(), Sample::random(60, SIZE));
     let (_dated, latest) = template(&env, &sample);
     let run = env.run(&["get", "t.yaml", "--arch", "x86_64"]);
-    assert_snapshot!(env.told(&run), @"");
+    assert_snapshot!(env.told(&run), @r##"
+    exit 3
+    Attempting to download the image  arch=x86_64  digest="sha256:302ce59b569c5db71ad3cfb344282691035bace73b9c439dc3500c57a4f39d04"  location="http://127.0.0.1:PORT/image.img"
+    Downloading the image (image.img)
+    error: failed to download the image `http://127.0.0.1:PORT/image.img`: no source could deliver the image
+      http://127.0.0.1:PORT/image.img: does not have it: HTTP 404 Not Found
+      not tried, since it has neither digest nor CID: `http://127.0.0.1:PORT/image.img`
+    hint: images of a distribution are often moved after some months
+    hint: --allow-unpinned tries such entries as well, as limactl does: nothing verifies them
+    "##);
     assert_eq!(latest.requests().len(), 0);
 }
 
@@ -61,7 +70,12 @@ fn a_pin_can_be_required() {
     let (env, sample) = (TestEnvironment::new(), Sample::random(62, SIZE));
     let origin = Origin::start(sample.bytes.clone(), Behaviour::default());
     let run = env.run(&["get", &origin.url(), "--require-pin"]);
-    assert_snapshot!(env.told(&run), @"");
+    assert_snapshot!(env.told(&run), @r##"
+    exit 5
+    error: there is no entry with a digest or a CID, and --require-pin forbids all others
+      not tried, since it has neither digest nor CID: `http://127.0.0.1:PORT/image.img`
+    hint: --allow-unpinned tries such entries as well, as limactl does: nothing verifies them
+    "##);
     assert_eq!(origin.requests().len(), 0);
 }
 
@@ -70,7 +84,16 @@ fn without_any_pin_the_way_to_lock_it_is_told() {
     let (env, sample) = (TestEnvironment::new(), Sample::random(63, SIZE));
     let origin = Origin::start(sample.bytes.clone(), Behaviour::default());
     let run = env.succeed(&["get", &origin.url()]);
-    assert_snapshot!(env.told(&run), @"");
+    assert_snapshot!(env.told(&run), @r##"
+    exit 0
+    Attempting to download the image  location="http://127.0.0.1:PORT/image.img"
+    Downloading the image (image.img)
+    Downloaded the image from `http://127.0.0.1:PORT/image.img`: 1.00 MiB in N s (N B/s), not verified
+      100%  http://127.0.0.1:PORT/image.img (1.00 MiB)
+    warning: nothing says which bytes the image must have, so nobody could verify it. To lock it, add to its entry:
+        digest: "sha256:d96395334df82a3f58fa916a5d05cc5c16dc1deb9d5f2efb166a7c5b727b2810"
+        cid: bafybeiahpsghcccawrza37xwgodzyhhwoh7hwis3zaonnxf2zmeac52bpu
+    "##);
     assert!(
         !env.entry(&origin.url()).join("sha256.digest").exists(),
         "limactl would not renew the mark"

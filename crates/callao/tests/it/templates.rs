@@ -123,13 +123,37 @@ fn bad_templates_have_exit_code_8_and_a_reason() {
         env.write("t.yaml", text);
         env.told(&env.run(&["get", "t.yaml", "--arch", "x86_64"]))
     };
-    assert_snapshot!(told(b"images: [\n"), @"");
-    assert_snapshot!(told(b"base: template:ubuntu\n"), @"");
-    assert_snapshot!(told(b"images:\n- {location: \"https://h/a.img\", arch: x86_64, digest: \"sha256:abc\"}\n"), @"");
-    assert_snapshot!(told(b"images:\n- {location: \"https://h/a.img\", arch: aarch64}\n"), @"");
-    assert_snapshot!(told(&vec![b'#'; 10 * 1024 * 1024]), @"");
-    assert_snapshot!(told(&[0xff, 0xfe]), @"");
-    assert_snapshot!(env.told(&env.run(&["get", "template:ubuntu"])), @"");
+    assert_snapshot!(told(b"images: [\n"), @r##"
+    exit 8
+    error: template $DIR/work/t.yaml is not usable YAML: unclosed bracket '[' at line 1, column 9
+      1 | images: [
+      |         ^
+    "##);
+    assert_snapshot!(told(b"base: template:ubuntu\n"), @r##"
+    exit 8
+    error: template $DIR/work/t.yaml, line 1: `base:` names templates to merge, which this version does not do; `limactl template copy --fill $DIR/work/t.yaml -` prints the whole template, which can be used instead
+    "##);
+    assert_snapshot!(told(b"images:\n- {location: \"https://h/a.img\", arch: x86_64, digest: \"sha256:abc\"}\n"), @r##"
+    exit 8
+    error: template $DIR/work/t.yaml, line 2: digest of https://h/a.img: invalid checksum digest length: sha256 has 64 digits, not 3: `sha256:abc`
+    "##);
+    assert_snapshot!(told(b"images:\n- {location: \"https://h/a.img\", arch: aarch64}\n"), @r##"
+    exit 8
+    error: template $DIR/work/t.yaml has nothing for x86_64; it has aarch64
+    "##);
+    assert_snapshot!(told(&vec![b'#'; 10 * 1024 * 1024]), @r##"
+    exit 8
+    error: template $DIR/work/t.yaml has 10485760 bytes; a template has at most 4194304
+    "##);
+    assert_snapshot!(told(&[0xff, 0xfe]), @r##"
+    exit 8
+    error: template $DIR/work/t.yaml is not UTF-8 text
+    "##);
+    assert_snapshot!(env.told(&env.run(&["get", "template:ubuntu"])), @r##"
+    exit 8
+    error: `template:ubuntu`: named templates are not supported
+    hint: `limactl template copy --fill template:ubuntu ubuntu.yaml` writes the whole template to a file
+    "##);
 }
 
 #[test]
