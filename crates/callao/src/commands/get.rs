@@ -56,12 +56,7 @@ pub(crate) fn run(app: &App, mut args: GetArgs) -> Result<(), CommandError> {
         .as_deref()
         .map(|out| out_path(app, out))
         .transpose()?;
-    let job = Job {
-        app,
-        places: Places::new(app, &args)?,
-        output,
-        strict: args.strict,
-    };
+    let job = Job::new(app, Places::new(app, &args)?, output, args.strict);
     for need in &needs {
         satisfy(&job, need)?;
     }

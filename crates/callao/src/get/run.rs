@@ -1,15 +1,18 @@
 //! One file, from what is wanted to a path: held already, linked, or fetched and published.
 
+use std::cell::OnceCell;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use callao_content::address::IpfsAddress;
 use callao_content::{Cid, cid};
 use callao_fetch::engine::{self, Fetch, Finished};
+use callao_fetch::event::Proof;
 use callao_fetch::request::Wanted;
 use callao_fetch::source::Source;
 use callao_store::proof;
 use callao_store::staging::{About, Staging};
+use tokio::runtime::Runtime;
 
 use super::held;
 use super::plan::{Location, Noun, Place, Want};
@@ -28,6 +31,39 @@ pub(crate) struct Job<'a> {
     /// `-o`.
     pub(crate) output: Option<PathBuf>,
     pub(crate) strict: bool,
+    runtime: OnceCell<Runtime>,
+}
+
+impl<'a> Job<'a> {
+    /// A job; the runtime is made when something has to be fetched.
+    pub(crate) fn new(
+        app: &'a App,
+        places: sources::Places,
+        output: Option<PathBuf>,
+        strict: bool,
+    ) -> Self {
+        Job {
+            app,
+            places,
+            output,
+            strict,
+            runtime: OnceCell::new(),
+        }
+    }
+
+    /// One runtime for all files: the HTTP clients keep their connections on it.
+    fn runtime(&self) -> Result<&Runtime, CommandError> {
+        if let Some(runtime) = self.runtime.get() {
+            return Ok(runtime);
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let runtime = runtime.map_err(|error| {
+            CommandError::new(ExitCode::Unexpected, format!("failed to start: {error}"))
+        })?;
+        Ok(self.runtime.get_or_init(|| runtime))
+    }
 }
 
 /// Gets one file and says what came of it.
@@ -95,14 +131,9 @@ fn ordered_local(want: &Want) -> Vec<&str> {
 
 fn fetch(job: &Job<'_>, want: &Want) -> Result<json::Got, CommandError> {
     let app = job.app;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| {
-            CommandError::new(ExitCode::Unexpected, format!("failed to start: {error}"))
-        })?;
+    let runtime = job.runtime()?;
     let _guard = app.interrupt.guard();
-    let root = root_of(job, want, &runtime)?;
+    let root = root_of(job, want, runtime)?;
     if !want.is_pinned()
         && let Some(found) = runtime.block_on(fresh::cached(job, want))?
     {
@@ -122,40 +153,61 @@ fn fetch(job: &Job<'_>, want: &Want) -> Result<json::Got, CommandError> {
             return Ok(got);
         }
     }
-    let layout = root
-        .and_then(|root| proof::load(&*app.disk, &app.places, &root))
-        .map(Arc::new);
-    let shown = Shown::new(Arc::clone(&app.output), want.location(), want.noun.text());
     report::downloading(app, want);
-    let fetch = Fetch {
-        wanted: Wanted {
-            name: want.noun.text().into(),
-            digest: want.digest,
-            cid: root,
-            size: None,
-            strict: job.strict,
-        },
-        staging: Arc::clone(&staging),
-        layout,
-        sources,
-        late: None,
-        observer: Arc::clone(&shown) as _,
-        cancel: app.interrupt.token().clone(),
-    };
+    let shown = Shown::new(Arc::clone(&app.output), want.location(), want.noun.text());
+    let fetch = order(job, want, root, sources, &staging, &shown);
     let ended = runtime.block_on(async {
         let late = job.places.late(root)?;
+        let (late, _routers) =
+            late.map_or((None, None), |late| (Some(late.sources), Some(late.tasks)));
         engine::run(Fetch { late, ..fetch })
             .await
             .map_err(CommandError::from)
     });
     shown.finish();
-    // Ends the routers' tasks, whatever they are doing.
-    drop(runtime);
-    let finished = ended.map_err(|error| explained(error, want, root))?;
+    let mut finished = ended.map_err(|error| explained(error, want, root))?;
+    if finished.report.proof == Proof::Digest
+        && root.is_some_and(|root| cid::same_block(&root, &finished.report.root))
+    {
+        finished.report.proof = Proof::DigestAndCid;
+    }
     let staging = Arc::into_inner(staging).ok_or_else(|| {
         CommandError::new(ExitCode::Unexpected, "the staging file is still in use")
     })?;
     complete(job, want, finished, staging)
+}
+
+/// What the engine is asked for.
+fn order(
+    job: &Job<'_>,
+    want: &Want,
+    root: Option<Cid>,
+    sources: Vec<Arc<dyn Source>>,
+    staging: &Arc<Staging>,
+    shown: &Arc<Shown>,
+) -> Fetch {
+    let app = job.app;
+    let layout = root.and_then(|root| proof::load(&*app.disk, &app.places, &root));
+    let has_blocks =
+        sources.iter().any(|source| source.traits().blocks) || job.places.asks_routers();
+    // Where nobody has the inner nodes, the CID proves nothing on the way: the digest decides, the fetch can be taken
+    // up again by it, and the CID is compared with that of the whole at the end.
+    let by_digest = want.digest.is_some() && layout.is_none() && !has_blocks && !job.strict;
+    Fetch {
+        wanted: Wanted {
+            name: want.noun.text().into(),
+            digest: want.digest,
+            cid: root.filter(|_| !by_digest),
+            size: None,
+            strict: job.strict,
+        },
+        staging: Arc::clone(staging),
+        layout: layout.map(Arc::new),
+        sources,
+        late: None,
+        observer: Arc::clone(shown) as _,
+        cancel: app.interrupt.token().clone(),
+    }
 }
 
 /// Publishes what was fetched and tells about it.
@@ -208,11 +260,7 @@ fn open_staging(
 }
 
 /// The CID of the file itself: given, or found by following the path of an IPFS address.
-fn root_of(
-    job: &Job<'_>,
-    want: &Want,
-    runtime: &tokio::runtime::Runtime,
-) -> Result<Option<Cid>, CommandError> {
+fn root_of(job: &Job<'_>, want: &Want, runtime: &Runtime) -> Result<Option<Cid>, CommandError> {
     if want.cid.is_some() {
         return Ok(want.cid);
     }

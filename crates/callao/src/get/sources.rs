@@ -22,6 +22,7 @@ use callao_store::foreign::car::CarFile;
 use callao_store::foreign::flatfs::Flatfs;
 use reqwest::Client;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use url::Url;
 
 use super::plan::{Place, Want};
@@ -50,6 +51,13 @@ pub(crate) struct Places {
     files: Vec<PathBuf>,
     readers: Vec<(SourceKind, String, Arc<dyn BlockReader>)>,
     clients: Clients,
+}
+
+/// Sources that routers find while a fetch runs.
+pub(crate) struct Late {
+    pub(crate) sources: mpsc::Receiver<Arc<dyn Source>>,
+    /// Those who look for them; they end when this is dropped.
+    pub(crate) tasks: JoinSet<()>,
 }
 
 /// A kubo daemon.
@@ -207,17 +215,13 @@ impl Places {
         Ok(sources)
     }
 
-    /// Asks the routers who else has `cid`; what they find comes through the channel, which closes when they are done.
+    /// Asks the routers who else has `cid`; what they find comes through the channel, which closes when they are done. The tasks end when the set is dropped.
     /// Must be called on a runtime.
-    pub(crate) fn late(
-        &self,
-        cid: Option<Cid>,
-    ) -> Result<Option<mpsc::Receiver<Arc<dyn Source>>>, CommandError> {
-        let Some(cid) =
-            cid.filter(|_| !self.offline && self.allows(Kind::Gateway) && !self.routers.is_empty())
-        else {
+    pub(crate) fn late(&self, cid: Option<Cid>) -> Result<Option<Late>, CommandError> {
+        let Some(cid) = cid.filter(|_| self.asks_routers()) else {
             return Ok(None);
         };
+        let mut tasks = JoinSet::new();
         let (found, late) = mpsc::channel::<Arc<dyn Source>>(LATE_COUNT_MAX);
         for base in &self.routers {
             let router = Router::new(
@@ -227,7 +231,7 @@ impl Places {
                 Scope::Public,
             );
             let (client, waits, found) = (self.clients.routed()?, self.waits, found.clone());
-            tokio::spawn(async move {
+            tasks.spawn(async move {
                 let mut give = |provider: callao_fetch::routing::Provider| {
                     for url in provider.gateways {
                         let options = GatewayOptions {
@@ -244,7 +248,15 @@ impl Places {
                 router.providers(&cid, &mut give).await.unwrap_or(0);
             });
         }
-        Ok(Some(late))
+        Ok(Some(Late {
+            sources: late,
+            tasks,
+        }))
+    }
+
+    /// Whether routers will be asked for further places.
+    pub(crate) fn asks_routers(&self) -> bool {
+        !self.offline && self.allows(Kind::Gateway) && !self.routers.is_empty()
     }
 
     /// The client for plain files.

@@ -47,6 +47,7 @@ fn help_teaches() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "the help is long")]
 fn help_of_get() {
     let env = TestEnvironment::new();
     assert_snapshot!(env.succeed(&["get", "--help"]).stdout, @r##"
