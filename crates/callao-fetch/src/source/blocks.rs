@@ -167,6 +167,7 @@ mod tests {
 
     use callao_content::import::import;
     use callao_content::profile::Profile;
+    use callao_testkit::image::Image;
     use tokio::sync::mpsc;
     use tokio_util::sync::CancellationToken;
 
@@ -198,7 +199,7 @@ mod tests {
         without: Option<usize>,
         cancelled: bool,
     ) -> (Vec<u8>, Result<(), SourceError>) {
-        let image: Vec<u8> = (0..3_000_000_u32).map(|n| (n.wrapping_mul(n) >> 7) as u8).collect();
+        let image = Image::Random(41).bytes(3_000_000);
         let layout = Arc::new(import(&image, profile.shape()).expect("a valid shape"));
         let mut blocks = HashMap::new();
         for (index, leaf) in layout.leaves().iter().enumerate() {
