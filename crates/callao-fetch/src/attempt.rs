@@ -138,6 +138,8 @@ pub(crate) struct Attempt<'a> {
     repeats: HashMap<usize, Vec<usize>>,
     head: Option<Head>,
     resumed: u64,
+    /// What was kept of an earlier run without proof of each leaf.
+    prefix: Range<u64>,
     /// An earlier part is only right if the file has not changed since.
     unchanged: Option<String>,
     synced: bool,
@@ -159,7 +161,7 @@ impl<'a> Attempt<'a> {
         held: Option<Arc<Layout>>,
     ) -> Result<Outcome, Error> {
         let (to_engine, mut messages) = mpsc::channel(MESSAGES_COUNT_MAX);
-        let prefix = if wanted.cid.is_none() {
+        let prefix = if held.is_none() {
             resume_prefix(around).await?
         } else {
             None
@@ -220,6 +222,7 @@ impl<'a> Attempt<'a> {
             repeats: HashMap::new(),
             head: None,
             resumed: 0,
+            prefix: 0..0,
             unchanged: None,
             synced: false,
             syncing: false,
@@ -259,7 +262,18 @@ impl<'a> Attempt<'a> {
         self.rate.became_busy(Duration::ZERO);
         match held {
             Some(layout) => self.use_layout(layout, None).await?,
-            None if self.mode == Mode::Waiting => self.search_layout(more_to_come),
+            None if self.mode == Mode::Waiting => {
+                if more_to_come
+                    || self
+                        .entries
+                        .iter()
+                        .any(|entry| entry.source.traits().blocks)
+                {
+                    self.search_layout(more_to_come);
+                } else {
+                    self.import();
+                }
+            }
             None => {}
         }
         Ok(())
@@ -268,6 +282,7 @@ impl<'a> Attempt<'a> {
     /// Goes on after the beginning that an earlier run left.
     fn keep_prefix(&mut self, prefix: Prefix) -> Result<(), Error> {
         self.set_size(prefix.size)?;
+        self.prefix = 0..prefix.end;
         self.unchanged = Some(prefix.validator);
         self.resumed = prefix.end;
         self.done.insert(0..prefix.end);

@@ -207,7 +207,7 @@ impl Attempt<'_> {
             self.to_engine.clone(),
             lane.cancel.clone(),
         );
-        let resuming = self.mode == Mode::Importing && range.start > 0;
+        let resuming = self.mode != Mode::Proving && range.start > 0;
         let span = Span {
             range,
             layout: self.layout.clone(),

@@ -100,6 +100,11 @@ impl Attempt<'_> {
         if !self.around.staging.is_resumed() {
             return Ok(());
         }
+        // What was taken for good as a whole is now looked at leaf by leaf.
+        let prefix = std::mem::take(&mut self.prefix);
+        self.resumed -= prefix.end - prefix.start;
+        self.plan.lost(prefix.clone());
+        self.done.remove(prefix);
         let (staging, table) = (Arc::clone(&self.around.staging), Arc::clone(layout));
         let before = self.plan.here().total();
         blocking(move || staging.rescan(&table, &|_| {})).await??;

@@ -118,10 +118,10 @@ impl Http {
             return Err(SourceError::Protocol(why));
         }
         let path = response.url().path();
-        if answer::media_type(headers) == "text/html"
+        let page = answer::media_type(headers) == "text/html"
             && !path.ends_with(".html")
-            && !path.ends_with(".htm")
-        {
+            && !path.ends_with(".htm");
+        if page && response.status().is_success() {
             return Err(SourceError::Protocol(
                 "sent an HTML page instead of the file".into(),
             ));
