@@ -41,7 +41,9 @@ impl Interrupt {
                     if again || listener.in_the_middle.load(Ordering::SeqCst) == 0 {
                         signal_hook::low_level::exit(ExitCode::Interrupted.number().into());
                     }
-                    output.info("Stopping; what arrived is kept (once more to end at once)");
+                    // Said first: the main thread may end the process as soon as it sees the token.
+                output.info("Stopping; what arrived is kept (once more to end at once)");
+                listener.token.cancel();
                 }
             })?;
         Ok(interrupt)
