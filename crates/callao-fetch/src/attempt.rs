@@ -309,6 +309,10 @@ impl<'a> Attempt<'a> {
                 () = self.around.cancel.cancelled() => return Err(Error::Interrupted),
                 Some(message) = messages.recv() => self.handle(message).await?,
                 Some(source) = next_late(late) => self.late_source(source).await,
+                Some(Err(error)) = self.tasks.join_next() => {
+                    // It will never report again: waiting for it would be for ever.
+                    return Err(Error::Internal(format!("a lane ended without a word: {error}")));
+                }
                 _ = tick.tick() => self.tick(),
             }
         }

@@ -123,9 +123,9 @@ mod tests {
 
     #[test]
     fn touching_ranges_become_one() {
-        assert_eq!(set(&[0..3, 5..8, 3..5]).iter().collect::<Vec<_>>(), [0..8]);
+        assert_eq!(set(&[0..3, 5..8, 3..5]), set(&[0..4, 4..8]));
         assert_eq!(set(&[0..3, 5..8]).missing(&(1..10)), [3..5, 8..10]);
-        let mut holed = set(&[0..10]);
+        let mut holed = set(&[0..5, 5..10]);
         holed.remove(3..5);
         assert_eq!(holed.iter().collect::<Vec<_>>(), [0..3, 5..10]);
         assert_eq!(

@@ -107,85 +107,59 @@ async fn passing_failures_are_waited_for() {
     .await;
 }
 
+async fn fails_with(behaviour: Behaviour, wanted: &str) {
+    let (_, text) = fails(behaviour).await;
+    assert!(text.contains(wanted), "{wanted}: {text}");
+}
+
 #[tokio::test]
-async fn lasting_failures_end_with_the_reason() {
-    let always = |code| {
-        Some(Status {
+async fn lasting_refusals_end_with_the_reason() {
+    for (code, wanted) in [
+        (404, "HTTP 404 Not Found"),
+        (403, "HTTP 403 Forbidden"),
+        (500, "HTTP 500"),
+    ] {
+        let status = Some(Status {
             code,
             retry_after: None,
             times: Times::Always,
-        })
-    };
-    let default = Behaviour::default;
-    let cases = [
-        (
-            Behaviour {
-                status: always(404),
-                ..default()
-            },
-            "HTTP 404 Not Found",
-        ),
-        (
-            Behaviour {
-                status: always(403),
-                ..default()
-            },
-            "HTTP 403 Forbidden",
-        ),
-        (
-            Behaviour {
-                status: always(500),
-                ..default()
-            },
-            "HTTP 500",
-        ),
-        (
-            Behaviour {
-                ranges: Ranges::Refuse,
-                ..default()
-            },
-            "HTTP 416",
-        ),
-        (
-            Behaviour {
-                ranges: Ranges::LieAboutStart(7),
-                ..default()
-            },
-            "was asked for bytes",
-        ),
-        (
-            Behaviour {
-                redirect: Some(Redirect::Loop),
-                ..default()
-            },
-            "redirect",
-        ),
-        (
-            Behaviour {
-                gzip: true,
-                ..default()
-            },
-            "gzip",
-        ),
-        (
-            Behaviour {
-                html: true,
-                ..default()
-            },
-            "HTML",
-        ),
-        (
-            Behaviour {
-                never_answer: true,
-                ..default()
-            },
-            "no answer within",
-        ),
-    ];
-    for (behaviour, wanted) in cases {
-        let (_, text) = fails(behaviour).await;
-        assert!(text.contains(wanted), "{text}");
+        });
+        let behaviour = Behaviour {
+            status,
+            ..Behaviour::default()
+        };
+        fails_with(behaviour, wanted).await;
     }
+}
+
+#[tokio::test]
+async fn answers_that_make_no_sense_end_with_the_reason() {
+    let ranges = |ranges| Behaviour {
+        ranges,
+        ..Behaviour::default()
+    };
+    fails_with(ranges(Ranges::Refuse), "HTTP 416").await;
+    fails_with(ranges(Ranges::LieAboutStart(7)), "was asked for bytes").await;
+    let looping = Behaviour {
+        redirect: Some(Redirect::Loop),
+        ..Behaviour::default()
+    };
+    fails_with(looping, "redirect").await;
+    let compressed = Behaviour {
+        gzip: true,
+        ..Behaviour::default()
+    };
+    fails_with(compressed, "gzip").await;
+    let page = Behaviour {
+        html: true,
+        ..Behaviour::default()
+    };
+    fails_with(page, "HTML").await;
+    let silent = Behaviour {
+        never_answer: true,
+        ..Behaviour::default()
+    };
+    fails_with(silent, "no answer within").await;
 }
 
 #[tokio::test]
