@@ -1,6 +1,7 @@
 //! What is known of each source while a file is fetched: how fast, how often it failed, whether it is still in.
 //! Pure: time is handed in as the duration since the fetch began.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::limits::FAILURES_COUNT_MAX;
@@ -13,7 +14,9 @@ const SLOW_BYTES_PER_S: f64 = 64.0 * 1024.0;
 /// How long a source is watched before its throughput counts against it.
 const WATCH: Duration = Duration::from_secs(8);
 /// The memory of the rate.
-const RATE_WINDOW_S: f64 = 0.5;
+const RATE_WINDOW: Duration = Duration::from_millis(1000);
+/// Less than this says nothing about a rate.
+const RATE_TIME_MIN: Duration = Duration::from_millis(1);
 
 /// Whether a source is asked.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,6 +48,11 @@ pub(crate) struct Health {
     standing: Standing,
     failures: u32,
     rate: Option<f64>,
+    /// When and how much, within the last [`RATE_WINDOW`].
+    recent: VecDeque<(Duration, u64)>,
+    recent_bytes: u64,
+    /// Since when the recent bytes have been coming.
+    recent_since: Option<Duration>,
     busy_since: Option<Duration>,
     last_byte: Option<Duration>,
     first_byte_delay: Option<Duration>,
@@ -57,6 +65,9 @@ impl Default for Health {
             standing: Standing::In,
             failures: 0,
             rate: None,
+            recent: VecDeque::new(),
+            recent_bytes: 0,
+            recent_since: None,
             busy_since: None,
             last_byte: None,
             first_byte_delay: None,
@@ -113,20 +124,38 @@ impl Health {
         if let Some(since) = self.busy_since.take() {
             self.busy += now.saturating_sub(since);
         }
+        // The time without work must not count against it.
+        self.recent.clear();
+        self.recent_bytes = 0;
+        self.recent_since = None;
     }
 
-    /// An answer began `delay` after its request.
-    pub(crate) fn answered(&mut self, delay: Duration) {
+    /// An answer began at `now`, `delay` after its request.
+    pub(crate) fn answered(&mut self, delay: Duration, now: Duration) {
         self.first_byte_delay = Some(delay);
+        self.recent_since.get_or_insert(now);
     }
 
     /// `bytes` arrived at `now`.
     pub(crate) fn arrived(&mut self, bytes: u64, now: Duration) {
-        let since = self.last_byte.max(self.busy_since).unwrap_or(now);
-        let elapsed = now.saturating_sub(since).as_secs_f64().max(1e-4);
-        let here = bytes as f64 / elapsed;
-        let weight = 1.0 - (-elapsed / RATE_WINDOW_S).exp();
-        self.rate = Some(self.rate.map_or(here, |rate| rate + (here - rate) * weight));
+        let since = *self
+            .recent_since
+            .get_or_insert(self.busy_since.unwrap_or(now));
+        self.recent.push_back((now, bytes));
+        self.recent_bytes += bytes;
+        let mut from = since;
+        while let Some((at, old)) = self.recent.front().copied()
+            && now.saturating_sub(at) > RATE_WINDOW
+        {
+            self.recent.pop_front();
+            self.recent_bytes -= old;
+            from = at;
+        }
+        self.recent_since = Some(from);
+        let elapsed = now.saturating_sub(from);
+        if elapsed >= RATE_TIME_MIN {
+            self.rate = Some(self.recent_bytes as f64 / elapsed.as_secs_f64());
+        }
         self.last_byte = Some(now);
         self.failures = 0;
     }

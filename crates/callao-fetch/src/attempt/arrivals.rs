@@ -99,7 +99,8 @@ impl Attempt<'_> {
             return Ok(Verdict::Stop);
         };
         let (source, delay, probe) = (running.source, running.started.elapsed(), running.probe);
-        self.entries[source].health.answered(delay);
+        let now = self.now();
+        self.entries[source].health.answered(delay, now);
         if let Some(why) = self.other_file(&head) {
             return Ok(Verdict::Refuse(why));
         }
