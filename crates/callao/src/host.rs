@@ -47,7 +47,7 @@ impl Host {
             .collect();
         Host {
             variables,
-            working_dir: "/work".into(),
+            working_dir: "/here".into(),
             ..Host::default()
         }
     }
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn paths_are_the_users() {
         let host = Host::with_variables([("HOME", "/h")]);
-        assert_eq!(host.path("a.img"), PathBuf::from("/work/a.img"));
+        assert_eq!(host.path("a.img"), PathBuf::from("/here/a.img"));
         assert_eq!(host.path("/a.img"), PathBuf::from("/a.img"));
         assert_eq!(host.path("~/a.img"), PathBuf::from("/h/a.img"));
     }

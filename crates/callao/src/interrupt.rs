@@ -42,8 +42,8 @@ impl Interrupt {
                         signal_hook::low_level::exit(ExitCode::Interrupted.number().into());
                     }
                     // Said first: the main thread may end the process as soon as it sees the token.
-                output.info("Stopping; what arrived is kept (once more to end at once)");
-                listener.token.cancel();
+                    output.info("Stopping; what arrived is kept (once more to end at once)");
+                    listener.token.cancel();
                 }
             })?;
         Ok(interrupt)

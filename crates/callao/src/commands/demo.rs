@@ -315,10 +315,7 @@ impl<'a> Story<'a> {
         let target = self.home.join("copy.img");
         let copied = copy::over_http(&fast.url(), &target).map_err(failed("copy over HTTP"))?;
         let home = self.home.join("second");
-        let arguments = self.arguments(
-            &format!("{}/demo.img", fast.url()),
-            &["--gateway".into(), self.gateway.url()],
-        );
+        let arguments = self.arguments(&format!("{}/demo.img", fast.url()), &[]);
         let run = child::get(&self.host.program, &home, &arguments, None)
             .map_err(failed("run callao"))?;
         claim(

@@ -105,7 +105,9 @@ fn remove<T: PartialEq<U>, U: ?Sized>(list: &mut Vec<T>, value: &U) {
 }
 
 fn check_flags(args: &GetArgs, whats: &[What]) -> Result<(), CommandError> {
-    let has_template = whats.iter().any(|what| matches!(what, What::Template(_)));
+    let has_template = whats
+        .iter()
+        .any(|what| matches!(what, What::Template { .. }));
     let for_one_file = [
         ("--digest", args.digest.is_some()),
         ("--cid", args.cid.is_some()),
@@ -131,7 +133,7 @@ fn pins(args: &GetArgs) -> Pins {
 
 fn needs_of(app: &App, args: &GetArgs, what: What) -> Result<Vec<Need>, CommandError> {
     let location = match what {
-        What::Template(path) => return template_needs(app, args, &path),
+        What::Template { text, path } => return template_needs(app, args, &text, &path),
         What::Url { text, address } => Location {
             text,
             place: Place::Http(address),
@@ -169,9 +171,9 @@ fn needs_of(app: &App, args: &GetArgs, what: What) -> Result<Vec<Need>, CommandE
 fn template_needs(
     app: &App,
     args: &GetArgs,
+    name: &str,
     path: &std::path::Path,
 ) -> Result<Vec<Need>, CommandError> {
-    let name = path.display().to_string();
     let bytes = host::read_small_file(path, TEMPLATE_BYTES_MAX).map_err(|error| {
         CommandError::new(
             ExitCode::Template,
@@ -184,7 +186,7 @@ fn template_needs(
             format!("template {name} is not UTF-8 text"),
         )
     })?;
-    let parsed = callao_template::parse(&text, &name)?;
+    let parsed = callao_template::parse(&text, name)?;
     for warning in &parsed.warnings {
         app.output
             .warning(format!("template {name}: {}", warning.message));

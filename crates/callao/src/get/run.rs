@@ -7,7 +7,6 @@ use std::sync::Arc;
 use callao_content::address::IpfsAddress;
 use callao_content::{Cid, cid};
 use callao_fetch::engine::{self, Fetch, Finished};
-use callao_fetch::event::Proof;
 use callao_fetch::request::Wanted;
 use callao_fetch::source::Source;
 use callao_store::proof;
@@ -165,12 +164,7 @@ fn fetch(job: &Job<'_>, want: &Want) -> Result<json::Got, CommandError> {
             .map_err(CommandError::from)
     });
     shown.finish();
-    let mut finished = ended.map_err(|error| explained(error, want, root))?;
-    if finished.report.proof == Proof::Digest
-        && root.is_some_and(|root| cid::same_block(&root, &finished.report.root))
-    {
-        finished.report.proof = Proof::DigestAndCid;
-    }
+    let finished = ended.map_err(|error| explained(error, want, root))?;
     let staging = Arc::into_inner(staging).ok_or_else(|| {
         CommandError::new(ExitCode::Unexpected, "the staging file is still in use")
     })?;
@@ -188,16 +182,11 @@ fn order(
 ) -> Fetch {
     let app = job.app;
     let layout = root.and_then(|root| proof::load(&*app.disk, &app.places, &root));
-    let has_blocks =
-        sources.iter().any(|source| source.traits().blocks) || job.places.asks_routers();
-    // Where nobody has the inner nodes, the CID proves nothing on the way: the digest decides, the fetch can be taken
-    // up again by it, and the CID is compared with that of the whole at the end.
-    let by_digest = want.digest.is_some() && layout.is_none() && !has_blocks && !job.strict;
     Fetch {
         wanted: Wanted {
             name: want.noun.text().into(),
             digest: want.digest,
-            cid: root.filter(|_| !by_digest),
+            cid: root,
             size: None,
             strict: job.strict,
         },
@@ -344,7 +333,7 @@ fn nobody_to_ask(job: &Job<'_>, want: &Want, root: Option<Cid>) -> CommandError 
     );
     match want.locations.first().map(|location| &location.place) {
         Some(Place::Other(scheme)) => error.hint(format!("{scheme}:// cannot be fetched")),
-        _ if root.is_some() => error.hint("name a place that has it: --gateway, --kubo or --car; or allow more with --discovery and --only"),
+        _ if root.is_some() => error.hint("name a place that has it (--gateway, --kubo, --car), or allow more (--discovery, --only)"),
         _ => error.hint("--only excludes the places that could have it"),
     }
 }

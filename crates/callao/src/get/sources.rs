@@ -215,10 +215,13 @@ impl Places {
         Ok(sources)
     }
 
-    /// Asks the routers who else has `cid`; what they find comes through the channel, which closes when they are done. The tasks end when the set is dropped.
+    /// Asks the routers who else has `cid`; what they find comes through the channel, which closes when they are
+    /// done. The tasks end when the set is dropped.
     /// Must be called on a runtime.
     pub(crate) fn late(&self, cid: Option<Cid>) -> Result<Option<Late>, CommandError> {
-        let Some(cid) = cid.filter(|_| self.asks_routers()) else {
+        let Some(cid) =
+            cid.filter(|_| !self.offline && self.allows(Kind::Gateway) && !self.routers.is_empty())
+        else {
             return Ok(None);
         };
         let mut tasks = JoinSet::new();
@@ -252,11 +255,6 @@ impl Places {
             sources: late,
             tasks,
         }))
-    }
-
-    /// Whether routers will be asked for further places.
-    pub(crate) fn asks_routers(&self) -> bool {
-        !self.offline && self.allows(Kind::Gateway) && !self.routers.is_empty()
     }
 
     /// The client for plain files.

@@ -12,7 +12,7 @@ use crate::host::{FileKind, Host};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum What {
     /// A Lima template.
-    Template(PathBuf),
+    Template { text: String, path: PathBuf },
     /// An `http(s)` URL; the address, if it is one of a gateway.
     Url {
         text: String,
@@ -95,7 +95,10 @@ fn local(
                 "WHAT is a template, a URL, ipfs://CID, a CID or a path; see callao get --help",
             ),
         ),
-        Some(FileKind::File { .. }) if is_template => Ok(What::Template(path)),
+        Some(FileKind::File { .. }) if is_template => Ok(What::Template {
+            text: text.into(),
+            path,
+        }),
         Some(FileKind::File { .. }) => Ok(What::Local {
             text: text.into(),
             path,
@@ -124,8 +127,8 @@ mod tests {
 
     fn look(path: &Path) -> Option<FileKind> {
         match path.to_str()? {
-            "/work/dir" => Some(FileKind::Directory),
-            "/work/a.img" | "/work/t.yaml" => Some(FileKind::File { size: 1 }),
+            "/here/dir" => Some(FileKind::Directory),
+            "/here/a.img" | "/here/t.yaml" => Some(FileKind::File { size: 1 }),
             _ => None,
         }
     }
@@ -138,14 +141,17 @@ mod tests {
     fn each_form_is_recognised() {
         assert_eq!(
             read_here("t.yaml").expect("template"),
-            What::Template("/work/t.yaml".into())
+            What::Template {
+                text: "t.yaml".into(),
+                path: "/here/t.yaml".into()
+            }
         );
         assert!(matches!(
             read_here("a.img").expect("file"),
             What::Local { .. }
         ));
         assert!(matches!(
-            read_here("file:///work/a.img").expect("file"),
+            read_here("file:///here/a.img").expect("file"),
             What::Local { .. }
         ));
         assert!(matches!(

@@ -75,11 +75,13 @@ fn a_busy_gateway_is_asked_again() {
 fn a_wrong_block_bans_the_gateway() {
     assert_snapshot!(bad(GatewayBehaviour { wrong: Some(Which::EveryRaw), ..GatewayBehaviour::default() }, 5), @r##"
     exit 5
-    Attempting to download the image  location="ipfs://bafybeigzl65pe3a75z6s2puuwkadghl3mtwr2q4tjwf27h7vw4gb5nhide/a.img"
+    Attempting to download the image  location="ipfs://bafybeigzl65.../a.img"
     Downloading the image (a.img)
-    warning: gateway http://127.0.0.1:PORT is not to be trusted: sent false bytes: the 262144 bytes given for block bafkreifenpoeomx7dvrbekt5ntvqew2mwtv5lclyangwvwol6d3awu7vsy do not have its hash
-    error: failed to download the image `ipfs://bafybeigzl65pe3a75z6s2puuwkadghl3mtwr2q4tjwf27h7vw4gb5nhide/a.img`: no source could deliver the image
-      gateway http://127.0.0.1:PORT: sent false bytes: the 262144 bytes given for block bafkreifenpoeomx7dvrbekt5ntvqew2mwtv5lclyangwvwol6d3awu7vsy do not have its hash
+    warning: gateway http://127.0.0.1:PORT is not to be trusted: sent false bytes: the 262144 bytes given for 
+          block bafkreifenpo... do not have its hash
+    error: failed to download the image `ipfs://bafybeigzl65.../a.img`: no source could deliver the image
+      gateway http://127.0.0.1:PORT: sent false bytes: the 262144 bytes given for block bafkreifenpo... do not 
+          have its hash
     "##);
 }
 
@@ -120,9 +122,9 @@ fn a_gateway_without_the_file_has_exit_code_3() {
     let run = env.run(&["get", &sample.cid(), "--gateway", &gateway.url()]);
     assert_snapshot!(env.told(&run), @r##"
     exit 3
-    Attempting to download the file  cid="bafybeiec7glwmp6yvqdeqxe4qprskxhxfrncs6tgwznsy4q4spk27xgqri"  location="ipfs://bafybeiec7glwmp6yvqdeqxe4qprskxhxfrncs6tgwznsy4q4spk27xgqri"
-    Downloading the file (bafybeiec7glwmp6yvqdeqxe4qprskxhxfrncs6tgwznsy4q4spk27xgqri)
-    error: failed to download the file `ipfs://bafybeiec7glwmp6yvqdeqxe4qprskxhxfrncs6tgwznsy4q4spk27xgqri`: no source could deliver the file
+    Attempting to download the file  cid="bafybeiec7gl..."  location="ipfs://bafybeiec7gl..."
+    Downloading the file (bafybeiec7gl...)
+    error: failed to download the file `ipfs://bafybeiec7gl...`: no source could deliver the file
       gateway http://127.0.0.1:PORT: does not have it: HTTP 404 Not Found
     "##);
 }
@@ -249,15 +251,16 @@ fn a_directory_is_resolved_and_a_wrong_name_is_said() {
     ]);
     assert_snapshot!(env.told(&run), @r##"
     exit 3
-    Attempting to download the image  location="ipfs://bafybeiajdcic2xzg6oybsgz77imjsovnd5zjrcmckh43ztqiwk45zhwt4u/other.img"
-    error: failed to download the image `ipfs://bafybeiajdcic2xzg6oybsgz77imjsovnd5zjrcmckh43ztqiwk45zhwt4u/other.img`: directory bafybeiajdcic2xzg6oybsgz77imjsovnd5zjrcmckh43ztqiwk45zhwt4u has no entry `other.img`
+    Attempting to download the image  location="ipfs://bafybeiajdci.../other.img"
+    error: failed to download the image `ipfs://bafybeiajdci.../other.img`: directory bafybeiajdci... has no 
+          entry `other.img`
     "##);
     let whole = env.run(&["get", &root, "--gateway", &gateway.url()]);
     assert_snapshot!(env.told(&whole), @r##"
     exit 2
-    Attempting to download the file  cid="bafybeiajdcic2xzg6oybsgz77imjsovnd5zjrcmckh43ztqiwk45zhwt4u"  location="ipfs://bafybeiajdcic2xzg6oybsgz77imjsovnd5zjrcmckh43ztqiwk45zhwt4u"
-    Downloading the file (bafybeiajdcic2xzg6oybsgz77imjsovnd5zjrcmckh43ztqiwk45zhwt4u)
-    error: failed to download the file `ipfs://bafybeiajdcic2xzg6oybsgz77imjsovnd5zjrcmckh43ztqiwk45zhwt4u`: bafybeiajdcic2xzg6oybsgz77imjsovnd5zjrcmckh43ztqiwk45zhwt4u is a directory, not a file
+    Attempting to download the file  cid="bafybeiajdci..."  location="ipfs://bafybeiajdci..."
+    Downloading the file (bafybeiajdci...)
+    error: failed to download the file `ipfs://bafybeiajdci...`: bafybeiajdci... is a directory, not a file
     hint: name a file in it: ipfs://CID/NAME
     "##);
 }

@@ -99,7 +99,7 @@ fn a_busy_server_is_asked_again() {
 fn a_redirect_loop_ends() {
     assert_snapshot!(bad(Behaviour { redirect: Some(Redirect::Loop), ..Behaviour::default() }, 4), @r##"
     exit 4
-    Attempting to download the image  digest="sha256:196f4879f0e8086818ce374bac8528f3b6afbc2adf4d4071ba1822a27ebaa2fc"  location="http://127.0.0.1:PORT/image.img"
+    Attempting to download the image  digest="sha256:196f4879f0e8..."  location="http://127.0.0.1:PORT/image.img"
     Downloading the image (image.img)
     error: failed to download the image `http://127.0.0.1:PORT/image.img`: no source could deliver the image
       http://127.0.0.1:PORT/image.img: does not lead anywhere: too many redirects
@@ -110,7 +110,7 @@ fn a_redirect_loop_ends() {
 fn a_compressed_reply_is_refused() {
     assert_snapshot!(bad(Behaviour { gzip: true, ..Behaviour::default() }, 4), @r##"
     exit 4
-    Attempting to download the image  digest="sha256:196f4879f0e8086818ce374bac8528f3b6afbc2adf4d4071ba1822a27ebaa2fc"  location="http://127.0.0.1:PORT/image.img"
+    Attempting to download the image  digest="sha256:196f4879f0e8..."  location="http://127.0.0.1:PORT/image.img"
     Downloading the image (image.img)
     error: failed to download the image `http://127.0.0.1:PORT/image.img`: no source could deliver the image
       http://127.0.0.1:PORT/image.img: sent the file as `gzip`, though the plain bytes were asked for
@@ -121,7 +121,7 @@ fn a_compressed_reply_is_refused() {
 fn a_web_page_is_not_the_file() {
     assert_snapshot!(bad(Behaviour { html: true, ..Behaviour::default() }, 4), @r##"
     exit 4
-    Attempting to download the image  digest="sha256:196f4879f0e8086818ce374bac8528f3b6afbc2adf4d4071ba1822a27ebaa2fc"  location="http://127.0.0.1:PORT/image.img"
+    Attempting to download the image  digest="sha256:196f4879f0e8..."  location="http://127.0.0.1:PORT/image.img"
     Downloading the image (image.img)
     error: failed to download the image `http://127.0.0.1:PORT/image.img`: no source could deliver the image
       http://127.0.0.1:PORT/image.img: sent an HTML page instead of the file
@@ -137,7 +137,7 @@ fn not_found_has_its_own_exit_code() {
     };
     assert_snapshot!(bad(Behaviour { status: Some(gone), ..Behaviour::default() }, 3), @r##"
     exit 3
-    Attempting to download the image  digest="sha256:196f4879f0e8086818ce374bac8528f3b6afbc2adf4d4071ba1822a27ebaa2fc"  location="http://127.0.0.1:PORT/image.img"
+    Attempting to download the image  digest="sha256:196f4879f0e8..."  location="http://127.0.0.1:PORT/image.img"
     Downloading the image (image.img)
     error: failed to download the image `http://127.0.0.1:PORT/image.img`: no source could deliver the image
       http://127.0.0.1:PORT/image.img: does not have it: HTTP 404 Not Found
@@ -247,9 +247,10 @@ fn a_wrong_digest_is_an_integrity_error() {
     ]);
     assert_snapshot!(env.told(&run), @r##"
     exit 5
-    Attempting to download the image  digest="sha256:0000000000000000000000000000000000000000000000000000000000000000"  location="http://127.0.0.1:PORT/image.img"
+    Attempting to download the image  digest="sha256:000000000000..."  location="http://127.0.0.1:PORT/image.img"
     Downloading the image (image.img)
-    error: failed to download the image `http://127.0.0.1:PORT/image.img`: expected digest `sha256:0000000000000000000000000000000000000000000000000000000000000000`, got `sha256:b1c1183d3c3024b3b868c5c5f625eb5594da1b717e3b983736e4ff3ffbce8ceb`
+    error: failed to download the image `http://127.0.0.1:PORT/image.img`: expected digest 
+          `sha256:000000000000...`, got `sha256:b1c1183d3c30...`
       these bytes came from http://127.0.0.1:PORT/image.img
     hint: either the digest is out of date, or these sources give out other bytes; nothing was put into the cache
     "##);

@@ -62,7 +62,7 @@ impl TestEnvironment {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         fs::create_dir(dir.path().join("home")).expect("a home");
-        fs::create_dir(dir.path().join("work")).expect("a working directory");
+        fs::create_dir(dir.path().join("in")).expect("a working directory");
         let settings =
             "[network]\nconnect_seconds = 2\nanswer_seconds = 2\nstall_seconds = 0.5\n".to_string();
         TestEnvironment { dir, settings }
@@ -79,7 +79,7 @@ impl TestEnvironment {
 
     /// A path in the working directory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join("work").join(name)
+        self.dir.path().join("in").join(name)
     }
 
     /// Writes a file in the working directory.
@@ -108,7 +108,7 @@ impl TestEnvironment {
             .env("XDG_CACHE_HOME", self.cache_dir())
             .env("CALLAO_CONFIG", config)
             .env("CALLAO_DISCOVERY", "none")
-            .current_dir(self.dir.path().join("work"))
+            .current_dir(self.dir.path().join("in"))
             .args(arguments)
             .stdin(Stdio::null());
         command
@@ -156,7 +156,12 @@ impl TestEnvironment {
             .replace(&*real.to_string_lossy(), "$DIR")
             .replace(&*self.dir.path().to_string_lossy(), "$DIR");
         text.lines()
-            .map(|line| without_times(&without_keys(&without_ports(line))) + "\n")
+            .map(|line| {
+                wrapped(&shortened(&without_times(&without_keys(&without_ports(
+                    line,
+                )))))
+                    + "\n"
+            })
             .collect()
     }
 
@@ -236,6 +241,44 @@ fn without_keys(line: &str) -> String {
     };
     let hex = after.bytes().take_while(u8::is_ascii_hexdigit).count();
     format!("{before}by-url-sha256/KEY{}", without_keys(&after[hex..]))
+}
+
+/// Long lines go on in the next one, so that a snapshot can be read.
+fn wrapped(line: &str) -> String {
+    const WIDTH: usize = 110;
+    let (mut out, mut width) = (String::new(), 0);
+    for word in line.split_inclusive(' ') {
+        if width > 0 && width + word.len() > WIDTH {
+            out.push_str("\n      ");
+            width = 6;
+        }
+        out.push_str(word);
+        width += word.len();
+    }
+    out
+}
+
+/// CIDs and digests keep their first characters only.
+fn shortened(line: &str) -> String {
+    const KEPT: usize = 12;
+    let is_part = |c: char| c.is_ascii_alphanumeric();
+    let mut out = String::new();
+    let mut word = String::new();
+    for c in line.chars().chain(std::iter::once(' ')) {
+        if is_part(c) {
+            word.push(c);
+            continue;
+        }
+        let is_name = word.len() == 64 || (word.len() > 50 && word.starts_with("baf"));
+        match is_name {
+            true => out.extend([&word[..KEPT], "..."]),
+            false => out.push_str(&word),
+        }
+        word.clear();
+        out.push(c);
+    }
+    out.pop();
+    out
 }
 
 /// Numbers before `s` and before rates become `N`.

@@ -19,7 +19,7 @@ fn a_url_with_a_digest_ends_in_limas_cache() {
     let run = env.succeed(&["get", &origin.url(), "--digest", &sample.digest.to_string()]);
     assert_snapshot!(env.told(&run), @r##"
     exit 0
-    Attempting to download the image  digest="sha256:01ace864edfd35fd09081beecd9b74a7ab1ee76693a1a18fbeb1bb58fa046bef"  location="http://127.0.0.1:PORT/image.img"
+    Attempting to download the image  digest="sha256:01ace864edfd..."  location="http://127.0.0.1:PORT/image.img"
     Downloading the image (image.img)
     Downloaded the image from `http://127.0.0.1:PORT/image.img`: 3.00 MiB in N s (N B/s), digest verified
       100%  http://127.0.0.1:PORT/image.img (3.00 MiB)
@@ -63,7 +63,7 @@ fn the_second_get_asks_nobody() {
     );
     assert_snapshot!(env.told(&second), @r##"
     exit 0
-    Attempting to download the image  digest="sha256:70a0eb1ba9e4e47fa0a870938d753e0cdafa6e63939a15bb6fab51c80cb117df"  location="http://127.0.0.1:PORT/image.img"
+    Attempting to download the image  digest="sha256:70a0eb1ba9e4..."  location="http://127.0.0.1:PORT/image.img"
     Using cache `$DIR/cache/lima/download/by-url-sha256/KEY/data`
     "##);
     let offline = env.succeed(&["get", &origin.url(), "--digest", &digest, "--offline"]);
@@ -104,9 +104,9 @@ fn an_ipfs_address_comes_from_a_gateway() {
     let run = env.succeed(&["get", &location, "--gateway", &gateway.url()]);
     assert_snapshot!(env.told(&run), @r##"
     exit 0
-    Attempting to download the image  location="ipfs://bafybeiaxh2yfuo4ulfn4mryrfx4iu37leaeng7fu25bzo7alpxczvpaw2i/disk.img"
+    Attempting to download the image  location="ipfs://bafybeiaxh2y.../disk.img"
     Downloading the image (disk.img)
-    Downloaded the image from `ipfs://bafybeiaxh2yfuo4ulfn4mryrfx4iu37leaeng7fu25bzo7alpxczvpaw2i/disk.img`: 3.00 MiB in N s (N B/s), CID verified
+    Downloaded the image from `ipfs://bafybeiaxh2y.../disk.img`: 3.00 MiB in N s (N B/s), CID verified
       100%  gateway http://127.0.0.1:PORT (3.00 MiB)
     "##);
     let entry = env.entry(&location);
@@ -171,10 +171,10 @@ fn a_car_is_enough_without_any_socket() {
     ]);
     assert_snapshot!(env.told(&run), @r##"
     exit 0
-    Attempting to download the file  cid="bafybeifkfmda6ewv5evracguri62j5ky3j7z7kgbrkffgdjp3ufa5a7qyi"  location="ipfs://bafybeifkfmda6ewv5evracguri62j5ky3j7z7kgbrkffgdjp3ufa5a7qyi"
-    Downloading the file (bafybeifkfmda6ewv5evracguri62j5ky3j7z7kgbrkffgdjp3ufa5a7qyi)
-    Downloaded the file from `ipfs://bafybeifkfmda6ewv5evracguri62j5ky3j7z7kgbrkffgdjp3ufa5a7qyi`: 3.00 MiB in N s (N B/s), CID verified
-      100%  car $DIR/work/a.car (3.00 MiB)
+    Attempting to download the file  cid="bafybeifkfmd..."  location="ipfs://bafybeifkfmd..."
+    Downloading the file (bafybeifkfmd...)
+    Downloaded the file from `ipfs://bafybeifkfmd...`: 3.00 MiB in N s (N B/s), CID verified
+      100%  car $DIR/in/a.car (3.00 MiB)
     "##);
     assert!(fs::read(env.path("b.img")).expect("the file") == *sample.bytes);
     assert_eq!(
@@ -191,8 +191,8 @@ fn a_local_file_is_verified_in_place() {
     assert_eq!(run.paths(), [fs::canonicalize(&path).expect("the file")]);
     assert_snapshot!(env.told(&run), @r##"
     exit 0
-    Attempting to download the image  digest="sha256:433d464ba0432f1a81260378ec6f1d91e59ec68c67ff31902508c7b5cc516a12"  location="a.img"
-    Using `$DIR/work/a.img` as it stands: digest verified
+    Attempting to download the image  digest="sha256:433d464ba043..."  location="a.img"
+    Using `$DIR/in/a.img` as it stands: digest verified
     "##);
     let wrong = env.run(&[
         "get",
@@ -202,17 +202,18 @@ fn a_local_file_is_verified_in_place() {
     ]);
     assert_snapshot!(env.told(&wrong), @r##"
     exit 5
-    Attempting to download the image  digest="sha256:0000000000000000000000000000000000000000000000000000000000000000"  location="a.img"
-    error: `$DIR/work/a.img`: expected digest `sha256:0000000000000000000000000000000000000000000000000000000000000000`, got `sha256:433d464ba0432f1a81260378ec6f1d91e59ec68c67ff31902508c7b5cc516a12`
+    Attempting to download the image  digest="sha256:000000000000..."  location="a.img"
+    error: `$DIR/in/a.img`: expected digest `sha256:000000000000...`, got `sha256:433d464ba043...`
     "##);
     let unpinned = env.succeed(&["get", "a.img"]);
     assert_snapshot!(env.told(&unpinned), @r##"
     exit 0
     Attempting to download the image  location="a.img"
-    Using `$DIR/work/a.img` as it stands: not verified
-    warning: nothing says which bytes the image must have, so nobody could verify it. To lock it, add to its entry:
-        digest: "sha256:433d464ba0432f1a81260378ec6f1d91e59ec68c67ff31902508c7b5cc516a12"
-        cid: bafybeif2dhrcujelrlto5rlxhrwgbsb6pkmlw5ilawycrvmhycwnlrogaa
+    Using `$DIR/in/a.img` as it stands: not verified
+    warning: nothing says which bytes the image must have, so nobody could verify it. To lock it, add to its 
+          entry:
+        digest: "sha256:433d464ba043..."
+        cid: bafybeif2dhr...
     "##);
 }
 
@@ -344,13 +345,13 @@ fn nobody_to_ask_is_said() {
     let (env, sample) = (TestEnvironment::new(), Sample::random(12, 1000));
     assert_snapshot!(env.told(&env.run(&["get", &sample.cid()])), @r##"
     exit 3
-    Attempting to download the file  cid="bafkreih3vfh6nufh7kjujxmbs7y3m36oeiydsipzntmaktfznllcbunnzu"  location="ipfs://bafkreih3vfh6nufh7kjujxmbs7y3m36oeiydsipzntmaktfznllcbunnzu"
-    error: there is no source to ask for the file `ipfs://bafkreih3vfh6nufh7kjujxmbs7y3m36oeiydsipzntmaktfznllcbunnzu`
-    hint: name a place that has it: --gateway, --kubo or --car; or allow more with --discovery and --only
+    Attempting to download the file  cid="bafkreih3vfh..."  location="ipfs://bafkreih3vfh..."
+    error: there is no source to ask for the file `ipfs://bafkreih3vfh...`
+    hint: name a place that has it (--gateway, --kubo, --car), or allow more (--discovery, --only)
     "##);
     assert_snapshot!(env.told(&env.run(&["get", "https://host.invalid/a.img", "--digest", &sample.digest.to_string(), "--offline"])), @r##"
     exit 3
-    Attempting to download the image  digest="sha256:fba94fe6d0a7fa9344dd8197f1b66fce22303921f96cd8054cb96ad620d1adcd"  location="https://host.invalid/a.img"
+    Attempting to download the image  digest="sha256:fba94fe6d0a7..."  location="https://host.invalid/a.img"
     error: the image `https://host.invalid/a.img` is not here, and --offline allows no source to be asked
     hint: run it once without --offline, or name a CAR (--car) or a kubo repository (--kubo)
     "##);

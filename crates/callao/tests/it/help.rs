@@ -315,7 +315,8 @@ fn wrong_settings_are_named() {
       |
     1 | discovry = "none"
       | ^^^^^^^^
-    unknown field `discovry`, expected one of `discovery`, `gateways`, `routers`, `offline`, `cache_dir`, `kubo`, `locks`, `network`
+    unknown field `discovry`, expected one of `discovery`, `gateways`, `routers`, `offline`, `cache_dir`, `kubo`, 
+          `locks`, `network`
     "##);
 }
 

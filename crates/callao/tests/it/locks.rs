@@ -21,7 +21,7 @@ fn an_entry_that_is_locked_ends_with_7_and_nothing_is_lost() {
     let run = env.run(&line);
     assert_snapshot!(env.told(&run), @r##"
     exit 7
-    Attempting to download the image  digest="sha256:d47339ca19d08dfa7cc9a6ca78481918c9d03887a230d4beda2af60ccac4e474"  location="http://127.0.0.1:PORT/image.img"
+    Attempting to download the image  digest="sha256:d47339ca19d0..."  location="http://127.0.0.1:PORT/image.img"
     Downloading the image (image.img)
     Waiting for another process that holds `$DIR/cache/lima/download/by-url-sha256/KEY` (at most 1.00 s)
     error: $DIR/cache/lima/download/by-url-sha256/KEY is locked by another process

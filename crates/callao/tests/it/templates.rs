@@ -63,10 +63,16 @@ fn an_ipfs_location_and_an_https_one_with_the_same_digest_are_one_file() {
     let origin = serve(&sample);
     let gateway = Gateway::start(vec![sample.file()], Vec::new(), GatewayBehaviour::default());
     let ipfs = format!("ipfs://{}/a.img", sample.cid());
-    env.write("t.yaml", format!(
-        "images:\n- {{location: \"{ipfs}\", arch: x86_64, digest: \"{digest}\"}}\n- {{location: \"{url}\", arch: x86_64, digest: \"{digest}\", cid: {cid}}}\n",
-        digest = sample.digest, url = origin.url(), cid = sample.cid()
-    ));
+    env.write(
+        "t.yaml",
+        format!(
+            "images:\n- {{location: \"{ipfs}\", arch: x86_64, digest: \"{digest}\"}}\n\
+         - {{location: \"{url}\", arch: x86_64, digest: \"{digest}\", cid: {cid}}}\n",
+            digest = sample.digest,
+            url = origin.url(),
+            cid = sample.cid()
+        ),
+    );
     let run = env.succeed(&[
         "get",
         "t.yaml",
@@ -90,10 +96,15 @@ fn the_template_of_the_proposal_is_understood_offline() {
     let location = "https://cloud-images.ubuntu.com/releases/24.04/release-20240423/ubuntu-24.04-server-cloudimg-amd64.img";
     env.write("own.img", &sample.bytes);
     env.succeed(&["add", "own.img"]);
-    env.write("t.yaml", format!(
-        "images:\n- location: \"{location}\"\n  arch: \"x86_64\"\n  digest: \"{}\"\n  cid: {}\n- location: \"https://cloud-images.ubuntu.com/latest.img\"\n  arch: \"x86_64\"\n",
-        sample.digest, sample.cid()
-    ));
+    env.write(
+        "t.yaml",
+        format!(
+            "images:\n- location: \"{location}\"\n  arch: \"x86_64\"\n  digest: \"{}\"\n  cid: {}\n\
+         - location: \"https://cloud-images.ubuntu.com/latest.img\"\n  arch: \"x86_64\"\n",
+            sample.digest,
+            sample.cid()
+        ),
+    );
     let run = env.succeed(&["get", "t.yaml", "--arch", "x86_64", "--offline"]);
     assert_eq!(run.paths(), [env.entry(location).join("data")]);
 }
@@ -125,29 +136,31 @@ fn bad_templates_have_exit_code_8_and_a_reason() {
     };
     assert_snapshot!(told(b"images: [\n"), @r##"
     exit 8
-    error: template $DIR/work/t.yaml is not usable YAML: unclosed bracket '[' at line 1, column 9
+    error: template t.yaml is not usable YAML: unclosed bracket '[' at line 1, column 9
       1 | images: [
       |         ^
     "##);
     assert_snapshot!(told(b"base: template:ubuntu\n"), @r##"
     exit 8
-    error: template $DIR/work/t.yaml, line 1: `base:` names templates to merge, which this version does not do; `limactl template copy --fill $DIR/work/t.yaml -` prints the whole template, which can be used instead
+    error: template t.yaml, line 1: `base:` names templates to merge, which this version does not do; `limactl 
+          template copy --fill t.yaml -` prints the whole template, which can be used instead
     "##);
     assert_snapshot!(told(b"images:\n- {location: \"https://h/a.img\", arch: x86_64, digest: \"sha256:abc\"}\n"), @r##"
     exit 8
-    error: template $DIR/work/t.yaml, line 2: digest of https://h/a.img: invalid checksum digest length: sha256 has 64 digits, not 3: `sha256:abc`
+    error: template t.yaml, line 2: digest of https://h/a.img: invalid checksum digest length: sha256 has 64 
+          digits, not 3: `sha256:abc`
     "##);
     assert_snapshot!(told(b"images:\n- {location: \"https://h/a.img\", arch: aarch64}\n"), @r##"
     exit 8
-    error: template $DIR/work/t.yaml has nothing for x86_64; it has aarch64
+    error: template t.yaml has nothing for x86_64; it has aarch64
     "##);
     assert_snapshot!(told(&vec![b'#'; 10 * 1024 * 1024]), @r##"
     exit 8
-    error: template $DIR/work/t.yaml has 10485760 bytes; a template has at most 4194304
+    error: template t.yaml has 10485760 bytes; a template has at most 4194304
     "##);
     assert_snapshot!(told(&[0xff, 0xfe]), @r##"
     exit 8
-    error: template $DIR/work/t.yaml is not UTF-8 text
+    error: template t.yaml is not UTF-8 text
     "##);
     assert_snapshot!(env.told(&env.run(&["get", "template:ubuntu"])), @r##"
     exit 8
