@@ -3,6 +3,7 @@
 //! about it (`report`).
 
 mod fresh;
+mod hashing;
 mod held;
 pub(crate) mod plan;
 mod publish;

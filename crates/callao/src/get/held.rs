@@ -7,19 +7,17 @@ use std::path::{Path, PathBuf};
 
 use callao_content::Cid;
 use callao_content::cid;
-use callao_content::digest::{Algorithm, Digest};
-use callao_content::layout::Layout;
-use callao_content::profile::Profile;
 use callao_fetch::event::Proof;
-use callao_store::catalogue::{Catalogue, Held, Kind};
+use callao_store::catalogue::{Catalogue, Held, Kind, Verified};
 use callao_store::disk::Stamp;
 use callao_store::lima::{self, Entry};
-use callao_store::{check, proof};
+use callao_store::proof;
 
+use super::hashing::hash;
 use super::plan::{Location, Place, Want};
 use crate::app::App;
 use crate::error::CommandError;
-use crate::output::{human, progress};
+use crate::output::human;
 use crate::record::{self, Known, Where};
 
 /// A file that is here and is what is wanted.
@@ -73,22 +71,64 @@ pub(crate) fn elsewhere(app: &App, want: &Want) -> Result<Option<Found>, Command
             candidates.extend(catalogue.find_root(&root)?);
         }
     }
-    for held in candidates {
-        let Some(stamp) = trusted_stamp(app, &held)? else {
-            continue;
-        };
-        if let Fit::Same(proof) = fit(want, &Known::of_held(&held)) {
-            let is_users = held.file.kind == Kind::User;
+    for held in &candidates {
+        if let Some(stamp) = trusted_stamp(app, held)?
+            && let Fit::Same(proof) = fit(want, &Known::of_held(held))
+        {
             return Ok(Some(Found {
                 path: held.file.path.clone(),
                 stamp,
-                known: Known::of_held(&held),
+                known: Known::of_held(held),
                 proof,
-                is_users,
+                is_users: held.file.kind == Kind::User,
             }));
         }
     }
+    for held in &candidates {
+        if let Some(found) = touched(app, want, held)? {
+            return Ok(Some(found));
+        }
+    }
     Ok(None)
+}
+
+/// A file that was touched since it was verified (a chmod, a restored backup): hashing it is quicker than fetching.
+fn touched(app: &App, want: &Want, held: &Held) -> Result<Option<Found>, CommandError> {
+    let path = &held.file.path;
+    let stamp = app.disk.stat(path).ok().flatten();
+    if stamp.is_none_or(|stamp| stamp.size != held.object.size) {
+        return Ok(None);
+    }
+    app.output.info(format!(
+        "Checking `{}` ({}): it was touched since it was verified, so it is hashed once",
+        path.display(),
+        human::bytes(held.object.size)
+    ));
+    let hashed = hash(app, want, path)?;
+    let Fit::Same(proof) = fit(want, &hashed.known) else {
+        app.output
+            .detail(format!("`{}` has changed: it is not used", path.display()));
+        return Ok(None);
+    };
+    let is_users = held.file.kind == Kind::User;
+    if is_users {
+        record::user_file(app, path, &hashed.stamp, &hashed.known, proof)?;
+    } else {
+        let url = held.file.url.as_deref();
+        let place = Where {
+            path,
+            stamp: &hashed.stamp,
+            url,
+        };
+        record::entry(app, &place, &hashed.known, proof)?;
+    }
+    Ok(Some(Found {
+        path: path.clone(),
+        stamp: hashed.stamp,
+        known: hashed.known,
+        proof,
+        is_users,
+    }))
 }
 
 /// A local file of the user's, verified in place.
@@ -168,11 +208,15 @@ fn judge(
                 ));
                 return Ok(None);
             }
+            Fit::Unknown if is_of_this_address(&held, location) => {
+                return Ok(Some(found(Known::of_held(&held), Proof::Cid)));
+            }
             Fit::Unknown => {}
         }
     }
-    if !want.is_pinned() {
-        // Nothing says what the bytes should be; whether they are fresh is asked elsewhere.
+    let is_certain = want.digest.is_some() || want.cid.is_some();
+    if !is_certain && possible_roots(want).is_empty() {
+        // Nothing says yet what the bytes should be: an address has to be followed first, or the server asked.
         return Ok(None);
     }
     app.output.info(format!(
@@ -197,6 +241,8 @@ fn judge(
                 ..found(hashed.known, proof)
             }))
         }
+        // `ipfs://CID/name`, where the CID may be that of a directory: the address has to be followed first.
+        Fit::Unknown if !is_certain => Ok(None),
         Fit::Other | Fit::Unknown => {
             let got = hashed
                 .known
@@ -211,6 +257,13 @@ fn judge(
             Ok(None)
         }
     }
+}
+
+/// What an IPFS address leads to never changes, and these bytes were proven when it was followed.
+fn is_of_this_address(held: &Held, location: &Location) -> bool {
+    location.address().is_some()
+        && held.file.url.as_deref() == Some(&location.text)
+        && matches!(held.object.verified, Verified::Cid | Verified::Both)
 }
 
 /// The catalogue's stamp, if the file is still the same.
@@ -275,82 +328,6 @@ pub(crate) fn possible_roots(want: &Want) -> Vec<Cid> {
                 .map(|address| address.cid),
         )
         .collect()
-}
-
-/// A file that was read whole.
-struct Hashed {
-    known: Known,
-    stamp: Stamp,
-    layout: Option<Layout>,
-}
-
-/// Hashes a file: its digest, and its CID in the way that gives the wanted one, if there is such a way.
-fn hash(app: &App, want: &Want, path: &Path) -> Result<Hashed, CommandError> {
-    let algorithms = [want
-        .digest
-        .as_ref()
-        .map_or(Algorithm::Sha256, Digest::algorithm)];
-    let size = app
-        .disk
-        .stat(path)
-        .ok()
-        .flatten()
-        .map_or(0, |stamp| stamp.size);
-    let bar = progress::reading_bar(&app.output, size);
-    let wanted = possible_roots(want);
-    let mut result = None;
-    for profile in profiles_for(&wanted) {
-        let adopted = check::adopt(
-            &*app.disk,
-            path,
-            profile.shape(),
-            &algorithms,
-            &|position| bar.set_position(position),
-        )?;
-        let is_wanted = wanted
-            .iter()
-            .any(|root| cid::same_block(root, adopted.layout.root()));
-        let known = Known::of(&adopted.layout, adopted.digests);
-        let done = is_wanted || want.digest.is_some();
-        result = Some(Hashed {
-            known,
-            stamp: adopted.stamp,
-            layout: Some(adopted.layout),
-        });
-        if done {
-            break;
-        }
-    }
-    bar.finish_and_clear();
-    result.ok_or_else(|| {
-        CommandError::new(
-            crate::exit_code::ExitCode::Unexpected,
-            "no way to hash a file is known",
-        )
-    })
-}
-
-/// The ways to make a CID that can give one of these.
-fn profiles_for(wanted: &[Cid]) -> Vec<Profile> {
-    let fits = |profile: &Profile| {
-        let shape = profile.shape();
-        wanted.is_empty()
-            || wanted
-                .iter()
-                .any(|root| root.version() == shape.cid_version || root.codec() == cid::RAW)
-    };
-    let mut profiles = vec![Profile::KuboCidV1];
-    profiles.extend(
-        Profile::ALL
-            .iter()
-            .copied()
-            .filter(|profile| *profile != Profile::KuboCidV1),
-    );
-    profiles.retain(fits);
-    if wanted.is_empty() {
-        profiles.truncate(1);
-    }
-    profiles
 }
 
 /// A file in place that is not what is wanted.

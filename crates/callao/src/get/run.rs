@@ -133,6 +133,16 @@ fn fetch(job: &Job<'_>, want: &Want) -> Result<json::Got, CommandError> {
     let runtime = job.runtime()?;
     let _guard = app.interrupt.guard();
     let root = root_of(job, want, runtime)?;
+    if want.cid.is_none() && root.is_some() {
+        // The address has been followed: now it is known what to look for.
+        let followed = Want {
+            cid: root,
+            ..want.clone()
+        };
+        if let Some(got) = from_here(job, &followed)? {
+            return Ok(got);
+        }
+    }
     if !want.is_pinned()
         && let Some(found) = runtime.block_on(fresh::cached(job, want))?
     {

@@ -333,3 +333,21 @@ fn repeated(child: &callao_content::Cid, size: u64, times: usize) -> Vec<u8> {
         data: Some(&data),
     })
 }
+
+#[test]
+fn a_file_below_a_directory_is_not_fetched_again() {
+    let (env, sample) = (TestEnvironment::new(), Sample::random(48, SIZE));
+    let (directory, block) = directory_of("disk.img", &sample);
+    let root = cid::text(&directory);
+    let blocks = vec![(directory, block)];
+    let gateway = Gateway::start(vec![sample.file()], blocks, GatewayBehaviour::default());
+    let location = format!("ipfs://{root}/disk.img");
+    env.succeed(&["get", &location, "--gateway", &gateway.url()]);
+    let sent = gateway.bytes_sent();
+    let again = env.succeed(&["get", &location, "--offline", "--json"]);
+    assert_eq!(again.last("result")["from"], "cache");
+    // Under its own CID it is the same file.
+    let own = env.succeed(&["get", &sample.cid(), "--gateway", &gateway.url(), "--json"]);
+    assert_eq!(own.last("result")["from"], "link");
+    assert_eq!(gateway.bytes_sent(), sent);
+}

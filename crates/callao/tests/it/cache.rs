@@ -180,3 +180,28 @@ fn a_damaged_catalogue_is_rebuilt() {
         "--offline",
     ]);
 }
+
+#[test]
+fn an_entry_that_was_touched_is_hashed_once_and_linked() {
+    use std::os::unix::fs::PermissionsExt;
+    let (env, sample, url) = with_an_entry(57);
+    let data = env.entry(&url).join("data");
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o600)).expect("a chmod");
+    let other = "https://host.invalid/other.img";
+    let run = env.succeed(&[
+        "get",
+        other,
+        "--digest",
+        &sample.digest.to_string(),
+        "--offline",
+    ]);
+    assert!(run.stderr.contains("it was touched"), "{}", run.stderr);
+    let again = env.succeed(&[
+        "get",
+        &url,
+        "--digest",
+        &sample.digest.to_string(),
+        "--offline",
+    ]);
+    assert!(!again.stderr.contains("hashed once"), "{}", again.stderr);
+}
