@@ -37,7 +37,7 @@ pub struct Common {
     /// Show no progress
     #[arg(long, global = true)]
     pub no_progress: bool,
-    /// Print errors and results only
+    /// Print errors, warnings and results only
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
     /// Print more: every source that is asked

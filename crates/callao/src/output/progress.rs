@@ -75,11 +75,12 @@ impl Shown {
             let bar = state
                 .bar
                 .get_or_insert_with(|| self.output.bars().add(new_bar()));
-            if let Some(size) = size {
-                bar.set_length(size);
-            }
+            // The engine's rate: what was kept from an earlier run counts as done, not as fast.
+            let (before, after) = around_the_bar(done, size, rate, shares);
+            bar.set_length(size.unwrap_or(done.max(1)));
             bar.set_position(done);
-            bar.set_message(mix(shares));
+            bar.set_prefix(before);
+            bar.set_message(after);
             return;
         }
         if state.last_line.elapsed() >= LINE_INTERVAL {
@@ -168,7 +169,7 @@ impl Observer for Shown {
 
 fn new_bar() -> ProgressBar {
     let bar = ProgressBar::no_length();
-    let template = "{binary_bytes} / {binary_total_bytes} [{bar:30}] {percent}% {binary_bytes_per_sec} ETA {eta} {wide_msg}";
+    let template = "{prefix} [{bar:20}] {wide_msg}";
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style.progress_chars("->_"));
     }
@@ -219,26 +220,28 @@ fn short_place(source: &callao_fetch::source::SourceId) -> String {
 }
 
 fn line(noun: &str, done: u64, size: Option<u64>, rate: u64, shares: &[Share]) -> String {
-    let rate_text = human::bytes(rate);
-    match size {
-        Some(size) => {
-            let rest =
-                Duration::from_secs_f64(size.saturating_sub(done) as f64 / rate.max(1) as f64);
-            format!(
-                "{noun}: {} / {} ({}%) {rate_text}/s, {} left; {}",
-                human::bytes(done),
-                human::bytes(size),
-                human::percent(done, size),
-                human::duration(rest),
-                mix(shares)
-            )
-        }
-        None => format!(
-            "{noun}: {} {rate_text}/s; {}",
-            human::bytes(done),
-            mix(shares)
-        ),
-    }
+    let (before, after) = around_the_bar(done, size, rate, shares);
+    format!("{noun}: {before}, {after}")
+}
+
+/// `12.00 MiB / 40.00 MiB`, and `30% 15.00 MiB/s ETA 1.87 s  host 100%`.
+fn around_the_bar(done: u64, size: Option<u64>, rate: u64, shares: &[Share]) -> (String, String) {
+    let (here, speed, mix) = (human::bytes(done), human::bytes(rate), mix(shares));
+    let Some(size) = size else {
+        return (here, format!("{speed}/s  {mix}"));
+    };
+    let left = size.saturating_sub(done) as f64 / rate.max(1) as f64;
+    let left = Duration::try_from_secs_f64(left).unwrap_or(Duration::MAX);
+    let percent = human::percent(done, size);
+    let eta = if rate == 0 {
+        "?".into()
+    } else {
+        human::duration(left)
+    };
+    (
+        format!("{here} / {}", human::bytes(size)),
+        format!("{percent}% {speed}/s ETA {eta}  {mix}"),
+    )
 }
 
 #[cfg(test)]
@@ -262,11 +265,11 @@ mod tests {
         ];
         assert_eq!(
             line("the image", 4 << 20, Some(8 << 20), 2 << 20, &shares),
-            "the image: 4.00 MiB / 8.00 MiB (50%) 2.00 MiB/s, 2.00 s left; b.example 75%  a.example 25%"
+            "the image: 4.00 MiB / 8.00 MiB, 50% 2.00 MiB/s ETA 2.00 s  b.example 75%  a.example 25%"
         );
         assert_eq!(
             line("the image", 1024, None, 0, &[]),
-            "the image: 1.00 KiB 0 B/s; "
+            "the image: 1.00 KiB, 0 B/s  "
         );
     }
 }

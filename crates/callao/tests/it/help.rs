@@ -29,7 +29,7 @@ fn help_teaches() {
           --json             Print every event and result on stdout as JSON, one object a line, each
                              with "v":1
           --no-progress      Show no progress
-      -q, --quiet            Print errors and results only
+      -q, --quiet            Print errors, warnings and results only
       -v, --verbose          Print more: every source that is asked
           --config <FILE>    Settings file [default: ~/.config/callao/config.toml]
           --cache-dir <DIR>  Directory that holds Lima's cache (lima/) and callao's own (callao/)
@@ -140,7 +140,7 @@ fn help_of_get() {
               Show no progress
 
       -q, --quiet
-              Print errors and results only
+              Print errors, warnings and results only
 
       -v, --verbose
               Print more: every source that is asked
@@ -196,7 +196,7 @@ fn help_of_add() {
           --json             Print every event and result on stdout as JSON, one object a line, each
                              with "v":1
           --no-progress      Show no progress
-      -q, --quiet            Print errors and results only
+      -q, --quiet            Print errors, warnings and results only
       -v, --verbose          Print more: every source that is asked
           --config <FILE>    Settings file [default: ~/.config/callao/config.toml]
           --cache-dir <DIR>  Directory that holds Lima's cache (lima/) and callao's own (callao/)
@@ -233,7 +233,7 @@ fn help_of_cache() {
           --json             Print every event and result on stdout as JSON, one object a line, each
                              with "v":1
           --no-progress      Show no progress
-      -q, --quiet            Print errors and results only
+      -q, --quiet            Print errors, warnings and results only
       -v, --verbose          Print more: every source that is asked
           --config <FILE>    Settings file [default: ~/.config/callao/config.toml]
           --cache-dir <DIR>  Directory that holds Lima's cache (lima/) and callao's own (callao/)

@@ -12,6 +12,7 @@ mod bad_gateways;
 mod bad_origins;
 mod cache;
 mod demo;
+mod discovery;
 mod disk;
 mod env;
 mod get;
