@@ -1,9 +1,9 @@
 //! Disks that are full or refuse. The real thing: a small tmpfs in a mount namespace of its own.
 
+use std::io::Write;
 use std::process::Command;
 
 use callao_testkit::origin::{Behaviour, Origin};
-use callao_testkit::real::skip;
 
 use crate::env::{Run, Sample, TestEnvironment};
 
@@ -33,7 +33,9 @@ fn on_tmpfs(env: &TestEnvironment, options: &str, line: &[&str]) -> Option<Run> 
     let output = command.output().ok()?;
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     if output.status.code() == Some(99) || stderr.contains("unshare:") {
-        skip(&format!("no mount namespace: {}", stderr.trim()));
+        // Past the capture of the test runner. No failure in CI: many containers forbid it.
+        let said = format!("skipped: disk: no mount namespace: {}\n", stderr.trim());
+        std::io::stderr().write_all(said.as_bytes()).unwrap_or(());
         return None;
     }
     Some(Run {
