@@ -522,7 +522,13 @@ struct Prefix {
 
 async fn resume_prefix(around: &Surroundings) -> Result<Option<Prefix>, Error> {
     let about = around.staging.about();
-    let (Some(size), Some(validator)) = (about.length, about.etag.or(about.last_modified)) else {
+    let etag = about.etag.filter(|etag| !etag.starts_with("W/"));
+    // Mirrors of one file share its date, seldom its ETag. Where a digest has the last word, the date will do.
+    let validator = match about.digest {
+        Some(_) => about.last_modified.or(etag),
+        None => etag.or(about.last_modified),
+    };
+    let (Some(size), Some(validator)) = (about.length, validator) else {
         return Ok(None);
     };
     if !around.staging.is_resumed() {

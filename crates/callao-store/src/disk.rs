@@ -335,6 +335,26 @@ pub(crate) fn read_whole_into(path: &Path, buffer: &mut Vec<u8>, max: usize) -> 
     Ok(true)
 }
 
+/// Reads the beginning of a file straight into its place, as much as fits; `None` if there is no such file. For blocks,
+/// as [`read_whole_into`].
+pub(crate) fn read_start_of(path: &Path, place: &mut [u8]) -> io::Result<Option<usize>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut done = 0;
+    while done < place.len() {
+        match rustix::io::read(&file, &mut place[done..]) {
+            Ok(0) => break,
+            Ok(count) => done += count,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(Some(done))
+}
+
 fn create_new(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .read(true)

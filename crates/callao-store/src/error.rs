@@ -120,7 +120,11 @@ pub enum Error {
     },
 
     /// A kubo repository whose blocks are not in flatfs.
-    #[error("{path} keeps its blocks in {kind}, which only kubo itself can read: start the daemon and give its API address instead", path = path.display())]
+    #[error(
+        "{path} keeps its blocks in {kind}, which only kubo itself can read: \
+         start the daemon and give its API address instead",
+        path = path.display()
+    )]
     UnsupportedDatastore {
         /// The repository.
         path: PathBuf,

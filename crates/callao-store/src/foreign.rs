@@ -14,6 +14,18 @@ pub trait BlockReader: Send + Sync + std::fmt::Debug {
     /// Reads a block into a buffer that is used again and again; `false` (and the buffer empty) if it is not there.
     fn read_into(&self, cid: &Cid, buffer: &mut Vec<u8>) -> Result<bool, Error>;
 
+    /// Reads the beginning of a block straight into its place, as much as fits; the number of bytes, or `None` if the
+    /// block is not there.
+    fn read_start(&self, cid: &Cid, place: &mut [u8]) -> Result<Option<usize>, Error> {
+        let mut buffer = Vec::new();
+        if !self.read_into(cid, &mut buffer)? {
+            return Ok(None);
+        }
+        let count = buffer.len().min(place.len());
+        place[..count].copy_from_slice(&buffer[..count]);
+        Ok(Some(count))
+    }
+
     /// What it is, for messages: a lower-case fragment with the path.
     fn describe(&self) -> String;
 

@@ -8,7 +8,7 @@ pub const WRITE_SLICE_BYTES: usize = 64 << 10;
 pub const JOURNAL_LEAF_BYTES: u64 = 256 << 10;
 
 /// Leaf hashes that are gathered before they are appended to the journal: 8 MiB of the file.
-pub const JOURNAL_FLUSH_LEAVES: usize = 32;
+pub const JOURNAL_FLUSH_LEAVES: usize = 8;
 
 /// Longest journal that is read back: 2^24 leaves, a file of 4 TiB.
 pub const JOURNAL_LEAVES_MAX: u64 = 1 << 24;

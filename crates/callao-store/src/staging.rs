@@ -281,7 +281,7 @@ impl Staging {
     }
 
     /// Without a CID: notes the hash of the next 256 KiB, in file order (the last leaf may be shorter). Written out
-    /// every 32 leaves; a kill costs at most these.
+    /// every 8 leaves; a kill costs at most these.
     pub fn journal_leaf(&self, hash: [u8; 32]) -> Result<(), Error> {
         self.journal().push(&*self.disk, hash)
     }

@@ -51,9 +51,13 @@ impl Router {
 /// A provider record of a trustless gateway at `url` (`http://127.0.0.1:PORT`).
 pub fn gateway_record(url: &str) -> String {
     let port = url.rsplit(':').next().unwrap_or_default();
-    format!(
-        r#"{{"Schema":"peer","ID":"12D3KooWM8sovaEGU1bmiWGWAzvs47DEcXKZZTuJnpQyVTkRs2Vn","Addrs":["/ip4/127.0.0.1/tcp/{port}/http"],"Protocols":["transport-ipfs-gateway-http"]}}"#
-    )
+    serde_json::json!({
+        "Schema": "peer",
+        "ID": "12D3KooWM8sovaEGU1bmiWGWAzvs47DEcXKZZTuJnpQyVTkRs2Vn",
+        "Addrs": [format!("/ip4/127.0.0.1/tcp/{port}/http")],
+        "Protocols": ["transport-ipfs-gateway-http"],
+    })
+    .to_string()
 }
 
 struct Records(RouterBehaviour);

@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use tokio::runtime::Handle;
 
 use super::{Source, SourceError, SourceId, SourceKind, Span, Traits};
-use crate::sink::SpanSink;
+use crate::sink::{SpanSink, Stop};
 
 /// A place with blocks.
 pub struct Blocks {
@@ -119,30 +119,57 @@ fn pump(
     let mut buffer = Vec::new();
     for index in leaves {
         let leaf = &layout.leaves()[index];
-        let payload = match (&leaf.form, layout.leaf_cid(index)) {
-            (LeafForm::Inline(bytes), _) => &**bytes,
-            (_, Some(cid)) if leaf.length > 0 => {
+        let sent = match (&leaf.form, layout.leaf_cid(index)) {
+            _ if leaf.length == 0 => continue,
+            (LeafForm::Inline(bytes), _) => runtime.block_on(sink.push(bytes)),
+            (LeafForm::Raw(_), Some(cid)) => raw_leaf(reader, &cid, leaf.length, sink, runtime)?,
+            (_, Some(cid)) => {
                 match reader.read_into(&cid, &mut buffer) {
                     Ok(true) => {}
                     Ok(false) => return Err(missing(&cid)),
                     Err(error) => return Err(unreadable(&error)),
                 }
                 // Wrong bytes of the right form are found when the leaf is proven.
-                let damaged = |_| {
-                    SourceError::False(format!(
-                        "block {} is damaged",
-                        callao_content::cid::text(&cid)
-                    ))
-                };
-                layout.payload(index, &buffer).map_err(damaged)?
+                let payload = layout.payload(index, &buffer).map_err(|_| damaged(&cid))?;
+                runtime.block_on(sink.push(payload))
             }
-            _ => continue,
+            (_, None) => continue,
         };
-        if runtime.block_on(sink.push(payload)).is_err() {
+        if sent.is_err() {
             break;
         }
     }
     Ok(())
+}
+
+/// A raw leaf is the block itself: it is read straight to where it is hashed and written from.
+fn raw_leaf(
+    reader: &dyn BlockReader,
+    cid: &Cid,
+    length: u32,
+    sink: &mut SpanSink,
+    runtime: &Handle,
+) -> Result<Result<(), Stop>, SourceError> {
+    let Ok(space) = runtime.block_on(sink.space()) else {
+        return Ok(Err(Stop));
+    };
+    // Chunks begin and end on leaf borders, and a leaf fits into one: there is room, unless the span was just cut.
+    let Some(place) = space.get_mut(..length as usize) else {
+        return Ok(Err(Stop));
+    };
+    match reader.read_start(cid, place) {
+        Ok(Some(count)) if count == length as usize => Ok(runtime.block_on(sink.filled(count))),
+        Ok(Some(_)) => Err(damaged(cid)),
+        Ok(None) => Err(missing(cid)),
+        Err(error) => Err(unreadable(&error)),
+    }
+}
+
+fn damaged(cid: &Cid) -> SourceError {
+    SourceError::False(format!(
+        "block {} is damaged",
+        callao_content::cid::text(cid)
+    ))
 }
 
 fn missing(cid: &Cid) -> SourceError {

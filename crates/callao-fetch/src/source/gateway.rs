@@ -4,7 +4,6 @@
 //! The ways, tried in this order and remembered: byte ranges of the plain file (fastest, if it serves files at all), a
 //! CAR of the span, and raw blocks, which every trustless gateway has to serve.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -13,14 +12,11 @@ use callao_content::Cid;
 use callao_content::layout::Layout;
 use futures::future::BoxFuture;
 use reqwest::Client;
-use url::{Host, Url};
+use url::Url;
 
 use super::{Source, SourceError, SourceId, SourceKind, Span, Traits};
 use crate::answer::Waits;
-use crate::limits::{
-    CAR_SPAN_BYTES_MAX, FAR_GATEWAY_LANES_COUNT_MAX, NEAR_GATEWAY_LANES_COUNT_MAX,
-};
-use crate::netfilter::Scope;
+use crate::limits::{CAR_SPAN_BYTES_MAX, GATEWAY_LANES_COUNT_MAX};
 use crate::sink::SpanSink;
 use ask::Asker;
 
@@ -34,8 +30,7 @@ mod raw;
 pub struct GatewayOptions {
     /// How long to wait.
     pub waits: Waits,
-    /// It is on the local network: more requests at once, and its redirects may lead to local addresses.
-    /// Loopback and private addresses count as near in any case.
+    /// It is on the local network: its redirects may lead to local addresses.
     pub lan: bool,
     /// Ask only for what it has at hand (`Cache-Control: only-if-cached`): it must not look for anything itself.
     pub only_if_cached: bool,
@@ -47,7 +42,6 @@ pub struct Gateway {
     asker: Arc<Asker>,
     cid: Cid,
     mode: AtomicU8,
-    near: bool,
 }
 
 /// The way that spans are asked for. Only ever goes forward.
@@ -96,14 +90,12 @@ impl Gateway {
         cid: Cid,
         options: GatewayOptions,
     ) -> Self {
-        let near = options.lan || is_near(&base_url);
         let asker = Arc::new(Asker::new(client, base_url, options));
         Gateway {
             id,
             asker,
             cid,
             mode: AtomicU8::new(Mode::Ranges as u8),
-            near,
         }
     }
 
@@ -152,10 +144,6 @@ impl Source for Gateway {
 
     fn traits(&self) -> Traits {
         let mode = self.mode();
-        let lanes_max = match mode {
-            Mode::Ranges if self.near => NEAR_GATEWAY_LANES_COUNT_MAX,
-            _ => FAR_GATEWAY_LANES_COUNT_MAX,
-        };
         let span_bytes_max = if mode == Mode::Car {
             CAR_SPAN_BYTES_MAX
         } else {
@@ -166,7 +154,7 @@ impl Source for Gateway {
             spans: true,
             needs_layout: true,
             ranges: true,
-            lanes_max,
+            lanes_max: GATEWAY_LANES_COUNT_MAX,
             span_bytes_max,
         }
     }
@@ -197,47 +185,4 @@ fn payload_of(
         .payload(index, block)
         .map_err(|error| SourceError::Protocol(error.to_string()))?;
     Ok(block.slice_ref(payload))
-}
-
-/// On this machine or its network, as far as the address tells.
-fn is_near(url: &Url) -> bool {
-    let is_local = |address: IpAddr| Scope::Lan.allows(address) && !Scope::Public.allows(address);
-    match url.host() {
-        Some(Host::Ipv4(address)) => {
-            is_local(IpAddr::V4(address)) || address == Ipv4Addr::UNSPECIFIED
-        }
-        Some(Host::Ipv6(address)) => is_local(IpAddr::V6(address)),
-        Some(Host::Domain(name)) => {
-            name == "localhost" || name.ends_with(".localhost") || name.ends_with(".local")
-        }
-        None => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn near_is_what_needs_no_internet() {
-        let near = [
-            "http://127.0.0.1:8080",
-            "http://[::1]",
-            "http://192.168.1.7",
-            "http://localhost:8080",
-            "http://nas.local",
-        ];
-        let far = [
-            "https://gateway.example",
-            "https://1.1.1.1",
-            "https://localhost.example",
-            "https://[2606:4700::1111]",
-        ];
-        for url in near {
-            assert!(is_near(&Url::parse(url).expect("a URL")), "{url}");
-        }
-        for url in far {
-            assert!(!is_near(&Url::parse(url).expect("a URL")), "{url}");
-        }
-    }
 }

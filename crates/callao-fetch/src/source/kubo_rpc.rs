@@ -15,9 +15,7 @@ use url::{Host, Url};
 use super::gateway::{Gateway, GatewayOptions};
 use super::{Source, SourceError, SourceId, SourceKind, Span, Traits};
 use crate::answer::{self, Waits};
-use crate::limits::{
-    API_BODY_BYTES_MAX, BLOCK_BYTES_MAX, FAR_GATEWAY_LANES_COUNT_MAX, NEAR_GATEWAY_LANES_COUNT_MAX,
-};
+use crate::limits::{API_BODY_BYTES_MAX, BLOCK_BYTES_MAX, GATEWAY_LANES_COUNT_MAX};
 use crate::routing::gateway_url;
 use crate::sink::SpanSink;
 
@@ -294,18 +292,17 @@ impl Source for KuboRpc {
     }
 
     fn traits(&self) -> Traits {
-        let by_api = |lanes_max| Traits {
+        let by_api = Traits {
             blocks: true,
             spans: true,
             needs_layout: true,
             ranges: true,
-            lanes_max,
+            lanes_max: GATEWAY_LANES_COUNT_MAX,
             span_bytes_max: u64::MAX,
         };
         match self.route() {
             Some(Route::Gateway { gateway, .. }) => gateway.traits(),
-            Some(Route::Cat) => by_api(FAR_GATEWAY_LANES_COUNT_MAX),
-            None => by_api(NEAR_GATEWAY_LANES_COUNT_MAX),
+            Some(Route::Cat) | None => by_api,
         }
     }
 

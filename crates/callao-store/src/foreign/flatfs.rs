@@ -71,6 +71,17 @@ impl BlockReader for Flatfs {
         disk::read_whole_into(&path, buffer, content_limits::BLOCK_SIZE_BYTES_MAX).at("read", &path)
     }
 
+    fn read_start(&self, cid: &Cid, place: &mut [u8]) -> Result<Option<usize>, Error> {
+        let mut inline = Vec::new();
+        if identity(cid, &mut inline) {
+            let count = inline.len().min(place.len());
+            place[..count].copy_from_slice(&inline[..count]);
+            return Ok(Some(count));
+        }
+        let path = self.block_path(cid);
+        disk::read_start_of(&path, place).at("read", &path)
+    }
+
     fn describe(&self) -> String {
         format!("kubo repository {}", self.repository.display())
     }

@@ -150,6 +150,9 @@ impl Kubo {
         for name in ["api", "gateway"] {
             drop(fs::remove_file(self.repository.join(name)));
         }
+        // A client learns the gateway's address from these settings, as with any daemon: no port 0 here.
+        let gateway = json!(format!("/ip4/127.0.0.1/tcp/{}", free_port()));
+        self.configure(&[("/Addresses/Gateway", gateway)]);
         let mut command = self.command();
         command
             .arg("daemon")
@@ -253,4 +256,10 @@ fn api_url(multiaddr: &str) -> Option<String> {
     let rest = multiaddr.trim().strip_prefix("/ip4/")?;
     let (host, port) = rest.split_once("/tcp/")?;
     Some(format!("http://{host}:{port}"))
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("loopback");
+    listener.local_addr().expect("it is bound").port()
 }

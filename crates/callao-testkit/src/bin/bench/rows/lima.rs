@@ -24,7 +24,8 @@ pub(super) fn run(scene: &Scene) -> Outcome<Section> {
     let arch = std::env::consts::ARCH;
     let template = scene.files().join("template.yaml");
     let text = format!(
-        "vmType: qemu\nimages:\n- location: \"{url}\"\n  arch: \"{arch}\"\n  digest: \"{}\"\nmounts: []\ncontainerd:\n  system: false\n  user: false\n",
+        "vmType: qemu\nimages:\n- location: \"{url}\"\n  arch: \"{arch}\"\n  digest: \"{}\"\n\
+         mounts: []\ncontainerd:\n  system: false\n  user: false\n",
         image.digest
     );
     fs::write(&template, text)?;
