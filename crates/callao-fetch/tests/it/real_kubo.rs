@@ -68,7 +68,7 @@ async fn its_repository_api_and_gateway_give_the_file() {
     fetch(rpc(&bench, &daemon, false)).await;
     let plain = gateway(&bench, &daemon);
     fetch(plain.clone()).await;
-    assert_eq!(plain.traits().lanes_max, 4, "it serves ranges");
+    assert_eq!(plain.traits().span_bytes_max, u64::MAX, "it serves ranges");
 }
 
 #[tokio::test]
