@@ -156,9 +156,9 @@ fn a_prefix_is_continued_without_a_layout() -> Result<(), Error> {
 }
 
 #[test]
-fn a_killed_process_loses_at_most_32_leaves() -> Result<(), Error> {
+fn a_killed_process_loses_at_most_8_leaves() -> Result<(), Error> {
     let leaf = limits::JOURNAL_LEAF_BYTES as usize;
-    let bytes = vec![9; leaf * 40];
+    let bytes = vec![9; leaf * 44];
     let disk = FaultyDisk::new();
     let staging = open(&disk, &about())?;
     staging.set_size(bytes.len() as u64)?;
@@ -169,7 +169,7 @@ fn a_killed_process_loses_at_most_32_leaves() -> Result<(), Error> {
     // No destructor, and the lock goes with the process.
     std::mem::forget(staging);
     let disk = disk.recover(crate::disk::faulty::Survive::Best);
-    assert_eq!(open(&disk, &about())?.resume_prefix()?.len(), 32);
+    assert_eq!(open(&disk, &about())?.resume_prefix()?.len(), 40);
     Ok(())
 }
 

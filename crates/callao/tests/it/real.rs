@@ -190,8 +190,9 @@ fn limactl_uses_what_callao_fetched() {
         .output()
         .expect("limactl starts");
     let stderr = String::from_utf8_lossy(&output.stderr);
+    // What comes after that (qemu-img, the guest agent) is between limactl and this computer.
     assert!(
-        output.status.success() && stderr.contains("Using cache"),
+        stderr.contains("Using cache") && !stderr.contains("failed to download"),
         "{stderr}"
     );
 }
