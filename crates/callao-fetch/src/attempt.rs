@@ -320,7 +320,7 @@ impl<'a> Attempt<'a> {
 
     /// Does whatever can be done now.
     fn drive(&mut self, more_to_come: bool) -> Result<(), Error> {
-        self.settle_mode()?;
+        self.settle_mode();
         self.feed_pipeline()?;
         if let Some(size) = self.plan.size()
             && self.done.covers(&(0..size))
@@ -450,6 +450,7 @@ impl<'a> Attempt<'a> {
         }
         self.tasks.abort_all();
         while self.tasks.join_next().await.is_some() {}
+        let (shares, refusals) = (self.shares(), self.refusals());
         let threads = self.pipeline.end();
         // The threads may be waiting to report: take the reports until all of them are gone.
         drop(self.to_engine);
@@ -482,31 +483,16 @@ impl<'a> Attempt<'a> {
             .into_iter()
             .map(|(range, index)| (range, id(index)))
             .collect();
-        let share = |entry: &Entry| Share {
-            source: entry.source.id().clone(),
-            bytes: entry.given,
-        };
-        let refusal = |entry: &Entry| {
-            entry.last_error.clone().map(|error| Refusal {
-                source: entry.source.id().clone(),
-                error,
-            })
-        };
         Ok(Outcome {
             size,
             digests,
             layout,
             proven,
             given_by,
-            shares: self
-                .entries
-                .iter()
-                .filter(|entry| entry.given > 0)
-                .map(share)
-                .collect(),
+            shares,
             resumed: self.resumed,
             head: self.head.take().unwrap_or_default(),
-            refusals: self.entries.iter().filter_map(refusal).collect(),
+            refusals,
         })
     }
 }

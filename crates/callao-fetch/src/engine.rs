@@ -310,7 +310,7 @@ async fn finish(
         digests: outcome.digests,
         root: *layout.root(),
         proof,
-        shares: merge(outcome.shares),
+        shares: largest_first(outcome.shares),
         resumed: outcome.resumed,
         reasons,
         wrong_cid,
@@ -321,16 +321,10 @@ async fn finish(
     Ok(Finished { report, layout })
 }
 
-fn merge(shares: Vec<Share>) -> Vec<Share> {
-    let mut merged: Vec<Share> = Vec::with_capacity(shares.len());
-    for share in shares {
-        match merged.iter_mut().find(|known| known.source == share.source) {
-            Some(known) => known.bytes += share.bytes,
-            None => merged.push(share),
-        }
-    }
-    merged.sort_by_key(|share| std::cmp::Reverse(share.bytes));
-    merged
+/// Who gave most comes first.
+fn largest_first(mut shares: Vec<Share>) -> Vec<Share> {
+    shares.sort_by_key(|share| std::cmp::Reverse(share.bytes));
+    shares
 }
 
 /// Makes the CID of the staged bytes in every known way; the layout of the one that fits.

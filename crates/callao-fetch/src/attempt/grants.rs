@@ -22,13 +22,12 @@ const STREAMING_LANES_COUNT_MAX: usize = 2;
 
 impl Attempt<'_> {
     /// Waiting ends when the bytes are here and a digest can decide, or when nobody is left to ask for the layout.
-    pub(super) fn settle_mode(&mut self) -> Result<(), Error> {
+    pub(super) fn settle_mode(&mut self) {
         let decidable =
             self.plan.complete() && self.pieces.is_empty() && self.wanted.digest.is_some();
         if self.mode == Mode::Waiting && decidable {
             self.import();
         }
-        Ok(())
     }
 
     /// Hands the digest thread what it can take from disk, and the writing thread its own work.
