@@ -21,11 +21,7 @@ pub(crate) fn run(host: Host, cli: Cli, output: &Arc<Output>) -> Result<(), Comm
     let common = &cli.common;
     match cli.command {
         Command::Get(args) => {
-            let overrides = Overrides {
-                discovery: args.discovery,
-                offline: args.offline,
-                lock_seconds: args.lock_seconds,
-            };
+            let overrides = Overrides::of(&args.sources);
             get::run(&App::new(host, common, &overrides, output)?, *args)
         }
         Command::Add(args) => add::run(

@@ -1,14 +1,16 @@
-//! From WHAT to files: what is meant (`what`), which files in which order (`plan`), what is here already (`held`,
-//! `fresh`), whom to ask (`sources`), the run of one file (`run`), where its bytes go (`publish`), and what is said
-//! about it (`report`).
+//! From WHAT to files: what is meant (`what`), what that needs (`needs`), which files in which order (`plan`,
+//! `satisfy`), what is here already (`held`, `fresh`), whom to ask (`sources`), the run of one file (`run`), where its
+//! bytes go (`publish`), and what is said about it (`report`).
 
 mod fresh;
 mod hashing;
 mod held;
+pub(crate) mod needs;
 pub(crate) mod plan;
 mod publish;
 mod report;
 pub(crate) mod run;
+pub(crate) mod satisfy;
 pub(crate) mod sources;
 pub(crate) mod what;
 

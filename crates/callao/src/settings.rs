@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::cli::{Common, Discovery};
+use crate::cli::{Common, Discovery, SourceArgs};
 use crate::env_vars;
 use crate::error::CommandError;
 use crate::host::{self, Host};
@@ -55,6 +55,17 @@ pub struct Overrides {
     pub offline: bool,
     /// `--lock-seconds`.
     pub lock_seconds: Option<u64>,
+}
+
+impl Overrides {
+    /// The flags of a command that fetches.
+    pub fn of(args: &SourceArgs) -> Self {
+        Overrides {
+            discovery: args.discovery,
+            offline: args.offline,
+            lock_seconds: args.lock_seconds,
+        }
+    }
 }
 
 impl Settings {

@@ -27,7 +27,7 @@ use url::Url;
 
 use super::plan::{Place, Want};
 use crate::app::App;
-use crate::cli::{Discovery, GetArgs, Kind};
+use crate::cli::{Discovery, Kind, SourceArgs};
 use crate::error::CommandError;
 use crate::exit_code::ExitCode;
 use crate::host::{self, FileKind};
@@ -80,7 +80,11 @@ impl Places {
     ///
     /// # Errors
     /// Usage, for a URL that is none or a repository that is none; disk and integrity, for a CAR that cannot be read.
-    pub(crate) fn new(app: &App, args: &GetArgs) -> Result<Self, CommandError> {
+    pub(crate) fn new(
+        app: &App,
+        args: &SourceArgs,
+        mirrors: &[String],
+    ) -> Result<Self, CommandError> {
         let settings = &app.settings;
         let waits = Waits {
             connect: settings.connect,
@@ -110,7 +114,7 @@ impl Places {
                 routed: OnceCell::new(),
             },
         };
-        for mirror in &args.mirror {
+        for mirror in mirrors {
             places.mirror(app, mirror)?;
         }
         places

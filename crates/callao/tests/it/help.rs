@@ -69,14 +69,14 @@ fn help_of_get() {
           --arch-variant <NAME>
               Take the images of this archVariant [default: that of the first image]
 
-      -o, --output <FILE>
-              Write this file instead of an entry in Lima's cache; it appears complete or not at all
-
           --no-archives
               Leave out the containerd archives of a template
 
           --lock-seconds <SECONDS>
               How long to wait for another process that is busy with the same file
+
+      -o, --output <FILE>
+              Write this file instead of an entry in Lima's cache; it appears complete or not at all
 
       -h, --help
               Print help (see a summary with '-h')

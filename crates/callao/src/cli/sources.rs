@@ -1,0 +1,63 @@
+//! The flags of every command that fetches: which places may be asked.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+/// Where to look, and how long to wait for others.
+#[derive(Debug, Clone, Default, Args)]
+pub struct SourceArgs {
+    /// IPFS gateways to ask
+    #[arg(long, value_name = "URL", num_args = 1.., help_heading = "Where to look")]
+    pub gateway: Vec<String>,
+    /// RPC address of a kubo daemon, or the directory of a kubo repository
+    #[arg(long, value_name = "URL|DIR", num_args = 1.., help_heading = "Where to look")]
+    pub kubo: Vec<String>,
+    /// CAR files to read from
+    #[arg(long, value_name = "FILE", num_args = 1.., help_heading = "Where to look")]
+    pub car: Vec<PathBuf>,
+    /// Use no other kinds of source than these
+    #[arg(
+        long,
+        value_name = "KIND",
+        value_delimiter = ',',
+        help_heading = "Where to look"
+    )]
+    pub only: Vec<Kind>,
+    /// Where to look besides the places that are named: public gateways, this computer, or nowhere
+    #[arg(long, value_name = "SCOPE", help_heading = "Where to look")]
+    pub discovery: Option<Discovery>,
+    /// Open no socket at all
+    #[arg(long, help_heading = "Where to look")]
+    pub offline: bool,
+    /// How long to wait for another process that is busy with the same file
+    #[arg(long, value_name = "SECONDS")]
+    pub lock_seconds: Option<u64>,
+}
+
+/// The kinds of source that `--only` allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// The URLs of the file and its mirrors
+    Http,
+    /// IPFS gateways
+    Gateway,
+    /// A kubo daemon or repository
+    Kubo,
+    /// CAR files
+    Car,
+    /// Local files
+    File,
+}
+
+/// Where callao may look on its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Discovery {
+    /// Public gateways and routers, and a kubo on this computer
+    Public,
+    /// A kubo on this computer
+    Lan,
+    /// Only the places that you or the template name
+    None,
+}

@@ -1,0 +1,112 @@
+//! Through the alternatives of a need until one of them is there. Prints no result: what was got is handed back.
+
+use super::plan::{Alternative, Need};
+use super::run::{self, Job};
+use crate::error::CommandError;
+use crate::exit_code::ExitCode;
+use crate::output::json;
+
+/// Tries the alternatives in order until one of them is there.
+///
+/// # Errors
+/// Why none of them could be had, and which were not tried.
+pub(crate) fn any_of(job: &Job<'_>, need: &Need) -> Result<Vec<json::Got>, CommandError> {
+    let mut failures: Vec<CommandError> = Vec::new();
+    for alternative in &need.alternatives {
+        if let Some(last) = failures.last() {
+            job.app
+                .output
+                .warning(format!("{}; trying the next entry", last.message));
+        }
+        match all_of(job, alternative) {
+            Ok(got) => return Ok(got),
+            // The next entry would meet the same.
+            Err(error)
+                if matches!(
+                    error.kind,
+                    ExitCode::Disk
+                        | ExitCode::Locked
+                        | ExitCode::Interrupted
+                        | ExitCode::Unexpected
+                ) =>
+            {
+                return Err(error);
+            }
+            Err(error) => failures.push(error),
+        }
+    }
+    Err(none_worked(need, failures))
+}
+
+fn all_of(job: &Job<'_>, alternative: &Alternative) -> Result<Vec<json::Got>, CommandError> {
+    let wants = alternative.wants.iter();
+    wants.map(|want| run::get(job, want)).collect()
+}
+
+/// Why nothing was got, and what was not tried.
+fn none_worked(need: &Need, mut failures: Vec<CommandError>) -> CommandError {
+    let mut error = match failures.len() {
+        0 => CommandError::new(
+            ExitCode::Integrity,
+            "there is no entry with a digest or a CID, and --require-pin forbids all others",
+        ),
+        1 => failures.remove(0),
+        count => {
+            let kind = failures
+                .iter()
+                .map(|error| error.kind)
+                .max_by_key(|kind| severity(*kind))
+                .unwrap_or(ExitCode::Unexpected);
+            let mut all = CommandError::new(
+                kind,
+                format!("none of the {count} entries could be downloaded"),
+            );
+            for failure in failures {
+                all.details.push(failure.to_string());
+                all.hints.extend(failure.hints);
+            }
+            all
+        }
+    };
+    for location in &need.unpinned {
+        error.details.push(format!(
+            "not tried, since it has neither digest nor CID: `{location}`"
+        ));
+    }
+    if !need.unpinned.is_empty() {
+        error.hints.push(
+            "--allow-unpinned tries such entries as well, as limactl does: nothing verifies them"
+                .into(),
+        );
+    }
+    error.hints.dedup();
+    error
+}
+
+/// Wrong bytes are worse than a network that fails, which is worse than nothing there.
+fn severity(kind: ExitCode) -> u8 {
+    match kind {
+        ExitCode::Integrity => 2,
+        ExitCode::Network => 1,
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_that_were_not_tried_are_named() {
+        let need = Need {
+            alternatives: Vec::new(),
+            unpinned: vec!["https://h/latest.img".into()],
+        };
+        let error = none_worked(&need, vec![CommandError::new(ExitCode::NotFound, "gone")]);
+        assert_eq!(
+            error.details,
+            ["not tried, since it has neither digest nor CID: `https://h/latest.img`"]
+        );
+        assert_eq!(error.hints.len(), 1);
+    }
+}
