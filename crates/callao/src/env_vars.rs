@@ -10,6 +10,10 @@ pub const CALLAO_CACHE_DIR: &str = "CALLAO_CACHE_DIR";
 pub const CALLAO_OFFLINE: &str = "CALLAO_OFFLINE";
 /// Seconds to wait for a lock that another process holds.
 pub const CALLAO_LOCK_SECONDS: &str = "CALLAO_LOCK_SECONDS";
+/// The limactl to work with, instead of the first one on `PATH`.
+pub const CALLAO_LIMACTL: &str = "CALLAO_LIMACTL";
+/// Where programs are looked for.
+pub const PATH: &str = "PATH";
 /// A gateway to ask, as curl and ffmpeg read it.
 pub const IPFS_GATEWAY: &str = "IPFS_GATEWAY";
 /// The kubo repository.
@@ -39,6 +43,10 @@ pub const TABLE: &[(&str, &str)] = &[
     (
         CALLAO_LOCK_SECONDS,
         "how long to wait for a lock of another process",
+    ),
+    (
+        CALLAO_LIMACTL,
+        "the limactl to work with (default: the first one on PATH)",
     ),
     (IPFS_GATEWAY, "a gateway to ask"),
     (IPFS_PATH, "kubo repository (default ~/.ipfs)"),

@@ -147,6 +147,23 @@ pub fn kind_of(path: &Path) -> Option<FileKind> {
     })
 }
 
+/// Whether a path is a file that may be run, following links.
+pub fn is_program(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(path)
+        .is_ok_and(|about| about.is_file() && about.permissions().mode() & 0o111 != 0)
+}
+
+/// The names in a directory, sorted; none where it cannot be read.
+pub fn names_in(dir: &Path) -> Vec<OsString> {
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return Vec::new();
+    };
+    let mut names: Vec<OsString> = entries.flatten().map(|entry| entry.file_name()).collect();
+    names.sort();
+    names
+}
+
 /// What a path is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileKind {

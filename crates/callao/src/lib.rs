@@ -18,7 +18,9 @@ pub mod exit_code;
 mod get;
 pub mod host;
 pub mod interrupt;
+pub mod limactl;
 pub mod output;
+pub mod process;
 mod record;
 pub mod settings;
 
