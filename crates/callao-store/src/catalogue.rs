@@ -8,6 +8,7 @@
 //!  '- files     path, stamp, URL, kind -> object; last use
 //! ```
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -109,16 +110,47 @@ pub struct Held {
 pub struct Catalogue {
     path: PathBuf,
     connection: Mutex<Connection>,
+    told: Told,
+}
+
+/// Who is told that a database that could not be used was moved aside, and to which path.
+struct Told(Box<dyn Fn(&Path) + Send + Sync>);
+
+impl fmt::Debug for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Told")
+    }
 }
 
 impl Catalogue {
     /// Opens or creates the database. One that is damaged, or of another version, is moved aside
     /// (`<path>.damaged`) and replaced by an empty one.
     pub fn open(path: &Path) -> Result<Self, Error> {
+        Self::open_telling(path, |_| {})
+    }
+
+    /// Like [`Catalogue::open`]; `told` gets the path to which a database was moved that could not be used, be it now
+    /// or when the damage shows itself later.
+    pub fn open_telling(
+        path: &Path,
+        told: impl Fn(&Path) + Send + Sync + 'static,
+    ) -> Result<Self, Error> {
+        let told = Told(Box::new(told));
         Ok(Self {
             path: path.to_owned(),
-            connection: Mutex::new(database::open(path)?),
+            connection: Mutex::new(database::open(path, &told.0)?),
+            told,
         })
+    }
+
+    /// Looks at every page of the database; a damaged one is moved aside and replaced by an empty one.
+    pub fn check(&self) -> Result<(), Error> {
+        self.run(|connection| database::check(connection))
+    }
+
+    /// Replaces everything that is known of files, in one transaction: what each holds, and its last use.
+    pub fn replace_files(&self, files: &[Held]) -> Result<(), Error> {
+        self.run(|connection| rows::replace_files(connection, files))
     }
 
     /// Notes that a file holds an object. Objects that turn out to be the same (a digest or a root in common) become
@@ -179,7 +211,7 @@ impl Catalogue {
             Err(error) if database::is_damage(&error) => {
                 // Closed before it is moved aside.
                 *connection = Connection::open_in_memory().map_err(|source| self.error(source))?;
-                *connection = database::reopen(&self.path)?;
+                *connection = database::reopen(&self.path, &self.told.0)?;
                 work(&mut connection)
             }
             other => other,

@@ -1,6 +1,7 @@
 //! Whole files, read once: their digests, their layout, their bad ranges.
 //! Must not know what a file is for.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::mpsc;
@@ -16,6 +17,7 @@ use crate::disk::{self, Disk, DiskFile, Stamp};
 use crate::error::{At, Error};
 use crate::limits;
 use crate::proven::Proven;
+use crate::reader::Reader;
 use crate::rescan;
 
 /// What [`adopt`] found.
@@ -96,6 +98,29 @@ pub fn bad_ranges(disk: &dyn Disk, path: &Path, layout: &Layout) -> Result<Vec<R
         add(layout.size()..length);
     }
     Ok(bad)
+}
+
+/// Is any of a few leaves, spread over the layout, where the layout says? Quick, and proves nothing: it tells which of
+/// several layouts a damaged file may have had. Leaves that occur twice (zeros, mostly) say nothing.
+pub fn resembles(disk: &dyn Disk, path: &Path, layout: &Layout) -> Result<bool, Error> {
+    let reader = Reader::open(disk, path)?;
+    let twice: BTreeSet<usize> = layout
+        .duplicates()
+        .into_iter()
+        .flat_map(|(leaf, first)| [leaf, first])
+        .collect();
+    let telling: Vec<usize> = (0..layout.leaves().len())
+        .filter(|leaf| !twice.contains(leaf))
+        .collect();
+    let step = telling.len().div_ceil(limits::SAMPLE_LEAVES).max(1);
+    for leaf in telling.into_iter().step_by(step) {
+        match reader.read_leaf(layout, leaf) {
+            Ok(_) => return Ok(true),
+            Err(Error::CorruptLeaf { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
 }
 
 /// Feeds a file to `consume`, in buffers that are full except for the last, and answers with its state. A second
@@ -214,6 +239,32 @@ mod tests {
             adopted.layout,
             import(&content, shape).expect("the shape is a usable one")
         );
+        Ok(())
+    }
+
+    #[test]
+    fn a_damaged_file_still_resembles_its_layout_and_no_other() -> Result<(), Error> {
+        let shape = Shape {
+            chunk_size: 1000,
+            ..Profile::KuboCidV1.shape()
+        };
+        let mut good = bytes(100_500);
+        // Zeros occur everywhere: they tell nothing.
+        good[..50_000].fill(0);
+        let layout = import(&good, shape).expect("the shape is a usable one");
+        let disk = FaultyDisk::new();
+        let resembles = |content: &[u8]| {
+            disk.plant(path(), content);
+            resembles(&disk, path(), &layout)
+        };
+        assert!(resembles(&good)?);
+        assert!(resembles(&good[..90_000])?, "cut");
+        let mut damaged = good.clone();
+        damaged[95_000] ^= 1;
+        assert!(resembles(&damaged)?, "a leaf is wrong");
+        assert!(!resembles(&vec![0; 100_500])?, "zeros");
+        assert!(!resembles(&good[..50_000])?, "cut to its zeros");
+        assert!(!resembles(&[])?, "empty");
         Ok(())
     }
 

@@ -75,6 +75,8 @@ pub trait Disk: Send + Sync + fmt::Debug {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file; `false` if there was none.
     fn remove(&self, path: &Path) -> io::Result<bool>;
+    /// Removes an empty directory; `false` if something is in it, or if there is no such directory.
+    fn remove_dir(&self, path: &Path) -> io::Result<bool>;
     /// Gives a file a second name, which must not exist yet.
     fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Creates `to` (0644) sharing the blocks of `from`, where the file system can.
@@ -223,6 +225,17 @@ impl Disk for RealDisk {
         match fs::remove_file(path) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<bool> {
+        use io::ErrorKind::{DirectoryNotEmpty, NotADirectory, NotFound};
+        match fs::remove_dir(path) {
+            Ok(()) => Ok(true),
+            Err(error) if matches!(error.kind(), DirectoryNotEmpty | NotADirectory | NotFound) => {
+                Ok(false)
+            }
             Err(error) => Err(error),
         }
     }
@@ -507,6 +520,21 @@ mod tests {
         assert_eq!(file.stamp()?.size, 2);
         file.allocate(0)?;
         assert_eq!(file.stamp()?.size, 0);
+        Ok(())
+    }
+
+    #[test]
+    fn only_empty_directories_are_removed() -> io::Result<()> {
+        let root = tempfile::tempdir()?;
+        let dir = root.path().join("d");
+        assert!(!RealDisk.remove_dir(&dir)?, "there is none");
+        RealDisk.create_dir_all(&dir)?;
+        RealDisk.create_new(&dir.join("f"))?;
+        assert!(!RealDisk.remove_dir(&dir)?, "it is not empty");
+        assert!(!RealDisk.remove_dir(&dir.join("f"))?, "it is a file");
+        RealDisk.remove(&dir.join("f"))?;
+        assert!(RealDisk.remove_dir(&dir)?);
+        assert_eq!(RealDisk.stat(&dir)?, None);
         Ok(())
     }
 

@@ -8,6 +8,7 @@ pub mod check;
 pub mod disk;
 pub mod error;
 pub mod foreign;
+pub mod gc;
 pub mod lima;
 pub mod limits;
 pub mod links;

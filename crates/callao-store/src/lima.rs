@@ -37,6 +37,8 @@ pub struct Entry {
     /// What the digest files *say*. Anybody may have changed `data` since: believe it only if the catalogue knows
     /// this stamp, else hash.
     pub digests: Vec<Digest>,
+    /// Algorithms whose digest file says no digest of theirs: limactl refuses the entry for good.
+    pub unusable: Vec<Algorithm>,
     /// Raw `Last-Modified` text.
     pub time: Option<String>,
     /// Raw `Content-Type` text.
@@ -70,10 +72,12 @@ fn read_dir(disk: &dyn Disk, dir: &Path) -> Result<Option<Entry>, Error> {
     if disk.stat(dir).at("examine", dir)?.is_none() {
         return Ok(None);
     }
-    let mut digests = Vec::new();
+    let (mut digests, mut unusable) = (Vec::new(), Vec::new());
     for algorithm in ALGORITHMS {
-        if let DigestFile::Says(digest) = read_digest(disk, dir, algorithm)? {
-            digests.push(digest);
+        match read_digest(disk, dir, algorithm)? {
+            DigestFile::Missing => {}
+            DigestFile::Says(digest) => digests.push(digest),
+            DigestFile::Unusable => unusable.push(algorithm),
         }
     }
     let path = dir.join("data");
@@ -81,6 +85,7 @@ fn read_dir(disk: &dyn Disk, dir: &Path) -> Result<Option<Entry>, Error> {
     Ok(Some(Entry {
         stamp: disk.stat(&path).at("examine", &path)?,
         digests,
+        unusable,
         time: text("time")?,
         content_type: text("type")?,
         url: text("url")?,
@@ -97,7 +102,7 @@ enum DigestFile {
     Unusable,
 }
 
-fn digest_path(dir: &Path, algorithm: Algorithm) -> PathBuf {
+pub(crate) fn digest_path(dir: &Path, algorithm: Algorithm) -> PathBuf {
     dir.join(format!("{}.digest", algorithm.name()))
 }
 

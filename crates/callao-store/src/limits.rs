@@ -34,6 +34,9 @@ pub const HASH_BUFFERS: usize = 6;
 /// Threads that re-hash a staging file or check a file against its layout.
 pub const RESCAN_THREADS: usize = 2;
 
+/// Leaves that are looked at to see whether a damaged file may have had a layout.
+pub const SAMPLE_LEAVES: usize = 32;
+
 /// A copy's buffer.
 pub const COPY_BUFFER_BYTES: usize = 1 << 20;
 

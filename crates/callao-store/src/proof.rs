@@ -52,6 +52,22 @@ pub fn load(disk: &dyn Disk, places: &Places, root: &Cid) -> Option<Layout> {
     decode(root, &bytes).ok().flatten()
 }
 
+/// The roots for which there is a proof, good or not.
+pub fn list(disk: &dyn Disk, places: &Places) -> Result<Vec<Cid>, Error> {
+    let dir = places.proofs();
+    let names = disk.list(&dir).at("list", &dir)?;
+    Ok(names
+        .iter()
+        .filter_map(|name| cid::parse(name.strip_suffix(".car")?).ok())
+        .collect())
+}
+
+/// Removes the proof of a root; `false` if there was none.
+pub fn remove(disk: &dyn Disk, places: &Places, root: &Cid) -> Result<bool, Error> {
+    let path = places.proof(root);
+    disk.remove(&path).at("remove", &path)
+}
+
 fn read(disk: &dyn Disk, path: &Path) -> Option<Vec<u8>> {
     disk::read_small(disk, path, limits::PROOF_BYTES_MAX)
         .ok()
@@ -156,6 +172,27 @@ mod tests {
             save(&disk, &places(), &layout)?;
             assert_eq!(disk.files().len(), ops);
         }
+        Ok(())
+    }
+
+    #[test]
+    fn proofs_are_listed_and_removed() -> Result<(), Error> {
+        let disk = FaultyDisk::new();
+        let mut roots: Vec<Cid> = Vec::new();
+        for layout in layouts() {
+            save(&disk, &places(), &layout)?;
+            if !roots.contains(layout.root()) {
+                roots.push(*layout.root());
+            }
+        }
+        disk.plant(&places().proofs().join("README"), b"foreign");
+        let listed = list(&disk, &places())?;
+        assert_eq!(listed.len(), roots.len());
+        assert!(roots.iter().all(|root| listed.contains(root)));
+        assert!(remove(&disk, &places(), &roots[0])?);
+        assert!(!remove(&disk, &places(), &roots[0])?);
+        assert_eq!(list(&disk, &places())?.len(), roots.len() - 1);
+        assert!(disk.peek(&places().proofs().join("README")).is_some());
         Ok(())
     }
 

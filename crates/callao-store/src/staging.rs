@@ -280,6 +280,28 @@ impl Staging {
             .sum())
     }
 
+    /// Takes over the bytes of another file, for [`Staging::rescan`] to tell which of them are good: a file that is
+    /// damaged in places is completed, not fetched again. What was in the staging file is gone.
+    pub fn take_over(&self, path: &Path) -> Result<(), Error> {
+        let source = self.disk.open_read(path).at("open", path)?;
+        let size = source.stamp().at("examine", path)?.size;
+        self.set_size(size)?;
+        let mut buffer = vec![0; limits::COPY_BUFFER_BYTES];
+        let mut offset = 0;
+        while offset < size {
+            let wanted = buffer.len().min((size - offset) as usize);
+            let read = disk::read_full(&*source, &mut buffer[..wanted], offset).at("read", path)?;
+            if read == 0 {
+                break;
+            }
+            self.write(offset, &buffer[..read])?;
+            self.start_writeback(offset..offset + read as u64);
+            offset += read as u64;
+        }
+        self.resumed.store(true, Ordering::Release);
+        Ok(())
+    }
+
     /// Without a CID: notes the hash of the next 256 KiB, in file order (the last leaf may be shorter). Written out
     /// every 8 leaves; a kill costs at most these.
     pub fn journal_leaf(&self, hash: [u8; 32]) -> Result<(), Error> {

@@ -67,16 +67,16 @@ enum Look {
 }
 
 /// Opens, creates or replaces the database.
-pub(super) fn open(path: &Path) -> Result<Connection, Error> {
-    open_looking(path, Look::Quick)
+pub(super) fn open(path: &Path, told: &dyn Fn(&Path)) -> Result<Connection, Error> {
+    open_looking(path, Look::Quick, told)
 }
 
 /// Like [`open`], when damage was seen; unless another process has replaced the database already, this one does.
-pub(super) fn reopen(path: &Path) -> Result<Connection, Error> {
-    open_looking(path, Look::Thorough)
+pub(super) fn reopen(path: &Path, told: &dyn Fn(&Path)) -> Result<Connection, Error> {
+    open_looking(path, Look::Thorough, told)
 }
 
-fn open_looking(path: &Path, look: Look) -> Result<Connection, Error> {
+fn open_looking(path: &Path, look: Look, told: &dyn Fn(&Path)) -> Result<Connection, Error> {
     let sqlite = |source| Error::Catalogue {
         path: path.to_owned(),
         source,
@@ -104,7 +104,9 @@ fn open_looking(path: &Path, look: Look) -> Result<Connection, Error> {
         Opened::Ready(connection) => connection,
         Opened::Empty(connection) => create(connection).map_err(sqlite)?,
         Opened::Damaged => {
-            move_aside(path)?;
+            if let Some(aside) = move_aside(path)? {
+                told(&aside);
+            }
             create(prepare(path).map_err(sqlite)?).map_err(sqlite)?
         }
     };
@@ -122,6 +124,16 @@ pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
             Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt | ErrorCode::Unknown)
         ),
     }
+}
+
+/// Looks at every page; an error that [`is_damage`] if one of them makes no sense.
+pub(super) fn check(connection: &Connection) -> rusqlite::Result<()> {
+    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if verdict == "ok" {
+        return Ok(());
+    }
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+    Err(rusqlite::Error::SqliteFailure(code, Some(verdict)))
 }
 
 fn prepare(path: &Path) -> rusqlite::Result<Connection> {
@@ -143,11 +155,7 @@ fn connect(path: &Path, look: Look) -> rusqlite::Result<Opened> {
         )?;
         let others = number("SELECT count(*) FROM sqlite_schema")? - tables;
         if look == Look::Thorough {
-            let verdict: String =
-                connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-            if verdict != "ok" {
-                return Ok(Opened::Damaged);
-            }
+            check(&connection)?;
         }
         Ok(match (version, tables) {
             (SCHEMA_VERSION, 4) => Opened::Ready(connection),
@@ -170,17 +178,17 @@ fn create(mut connection: Connection) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// The log first: applied to a new database it would spoil that one too.
-fn move_aside(path: &Path) -> Result<(), Error> {
+/// The log first: applied to a new database it would spoil that one too. Answers with the new name of the old one.
+fn move_aside(path: &Path) -> Result<Option<PathBuf>, Error> {
     let beside = |suffix: &str| PathBuf::from(format!("{}{suffix}", path.display()));
     for suffix in ["-wal", "-shm"] {
         let file = beside(suffix);
         RealDisk.remove(&file).at("remove", &file)?;
     }
-    if RealDisk.stat(path).at("examine", path)?.is_some() {
-        RealDisk
-            .rename(path, &beside(".damaged"))
-            .at("move aside", path)?;
+    if RealDisk.stat(path).at("examine", path)?.is_none() {
+        return Ok(None);
     }
-    Ok(())
+    let aside = beside(".damaged");
+    RealDisk.rename(path, &aside).at("move aside", path)?;
+    Ok(Some(aside))
 }

@@ -29,7 +29,27 @@ pub(super) fn record(
     file: &FileRecord,
 ) -> Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let id = merge(&transaction, object)?;
+    insert(&transaction, object, file)?;
+    drop_orphans(&transaction)?;
+    transaction.commit()
+}
+
+pub(super) fn replace_files(connection: &mut Connection, files: &[Held]) -> Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Digests, roots and files go with their objects.
+    transaction.execute("DELETE FROM objects", [])?;
+    for held in files {
+        insert(&transaction, &held.object, &held.file)?;
+        transaction.execute(
+            "UPDATE files SET used_at = ? WHERE path = ?",
+            params![held.used_at_unix, path_bytes(&held.file.path)],
+        )?;
+    }
+    transaction.commit()
+}
+
+fn insert(transaction: &Transaction<'_>, object: &Object, file: &FileRecord) -> Result<()> {
+    let id = merge(transaction, object)?;
     for digest in &object.digests {
         transaction
             .prepare_cached("INSERT OR REPLACE INTO digests (digest, object) VALUES (?, ?)")?
@@ -42,9 +62,7 @@ pub(super) fn record(
             )?
             .execute(params![cid::text(root), root.hash().to_bytes(), id])?;
     }
-    insert_file(&transaction, id, file, object.verified_at_unix)?;
-    drop_orphans(&transaction)?;
-    transaction.commit()
+    insert_file(transaction, id, file, object.verified_at_unix)
 }
 
 pub(super) fn find_digest(connection: &Connection, digest: &Digest) -> Result<Vec<Held>> {

@@ -6,6 +6,7 @@
 
 use std::error::Error as StdError;
 use std::fs;
+use std::sync::Arc;
 use std::thread;
 
 use callao_content::digest::Algorithm;
@@ -219,6 +220,70 @@ fn our_own_link_is_no_change() -> Outcome {
     Ok(())
 }
 
+fn aside(path: &Path) -> PathBuf {
+    path.with_added_extension("damaged")
+}
+
+/// Where a database went that has these bytes.
+fn told_on_open(path: &Path, bytes: &[u8]) -> Result<Vec<PathBuf>, Box<dyn StdError>> {
+    fs::write(path, bytes)?;
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let listener = Arc::clone(&told);
+    drop(Catalogue::open_telling(path, move |aside| {
+        listener.lock().expect("a list").push(aside.to_owned());
+    })?);
+    let told = told.lock().expect("a list").clone();
+    Ok(told)
+}
+
+#[test]
+fn files_are_replaced_all_at_once() -> Outcome {
+    let dir = tempfile::tempdir()?;
+    let catalogue = Catalogue::open(&dir.path().join("catalogue.sqlite"))?;
+    catalogue.record(&object(b"old", Verified::Both), &file("/old", 1))?;
+    let held = |path: &str, inode, used_at_unix| Held {
+        object: object(b"bytes", Verified::Digest),
+        file: file(path, inode),
+        used_at_unix,
+    };
+    let new = [held("/one", 1, 7), held("/two", 2, 900)];
+    catalogue.replace_files(&new)?;
+    assert_eq!(catalogue.list()?, new);
+    assert_eq!(
+        catalogue.find_digest(&Digest::of(Algorithm::Sha256, b"old"))?,
+        []
+    );
+    catalogue.replace_files(&[])?;
+    assert_eq!(catalogue.list()?, []);
+    Ok(())
+}
+
+#[test]
+fn damage_in_a_page_that_nobody_asked_for_is_found() -> Outcome {
+    use std::os::unix::fs::FileExt;
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join("catalogue.sqlite");
+    let catalogue = Catalogue::open(&path)?;
+    catalogue.check()?;
+    for number in 0..200 {
+        let path = format!("/{number}");
+        catalogue.record(
+            &object(path.as_bytes(), Verified::Digest),
+            &file(&path, number),
+        )?;
+    }
+    // Closed, so that the log is in the database.
+    drop(catalogue);
+    let database = fs::OpenOptions::new().write(true).open(&path)?;
+    let length = database.metadata()?.len();
+    database.write_all_at(&[0xa5; 4096], length / 4096 / 2 * 4096)?;
+    let catalogue = Catalogue::open(&path)?;
+    catalogue.check()?;
+    assert!(fs::exists(aside(&path))?);
+    assert_eq!(catalogue.list()?, []);
+    Ok(())
+}
+
 #[test]
 fn a_damaged_database_is_moved_aside() -> Outcome {
     let dir = tempfile::tempdir()?;
@@ -232,6 +297,7 @@ fn a_damaged_database_is_moved_aside() -> Outcome {
         catalogue.record(&one, &file("/one", 1))?;
         assert!(fs::read(dir.path().join("catalogue.sqlite.damaged"))? == damage);
     }
+    assert_eq!(told_on_open(&path, &damage)?, [aside(&path)]);
     // Another version, and another program's database.
     for statement in ["PRAGMA user_version = 99", "DROP TABLE files"] {
         let catalogue = Catalogue::open(&path)?;

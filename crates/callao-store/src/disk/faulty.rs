@@ -206,6 +206,12 @@ impl Disk for FaultyDisk {
         state.remove(path)
     }
 
+    fn remove_dir(&self, path: &Path) -> io::Result<bool> {
+        let mut state = self.lock();
+        state.step(false)?;
+        Ok(state.remove_dir(path))
+    }
+
     fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.lock();
         state.step(true)?;

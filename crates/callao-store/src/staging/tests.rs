@@ -88,6 +88,34 @@ fn good_leaves_are_found_again() -> Result<(), Error> {
 }
 
 #[test]
+fn of_a_damaged_file_the_good_leaves_are_taken_over() -> Result<(), Error> {
+    let bytes = content(100_500);
+    let layout = layout(&bytes, 1000);
+    let path = Path::new("/d/data");
+    let mut damaged = bytes.clone();
+    damaged[5_500] ^= 1;
+    let longer = [&bytes[..], b"more"].concat();
+    for (file, held) in [
+        (&damaged[..], 99_500),
+        (&bytes[..90_100], 90_000),
+        (&longer[..], 100_500),
+        (&[], 0),
+    ] {
+        let disk = FaultyDisk::new();
+        disk.plant(path, file);
+        let staging = open(&disk, &about())?;
+        assert!(!staging.is_resumed());
+        staging.take_over(path)?;
+        assert!(staging.is_resumed());
+        staging.use_layout(Arc::clone(&layout))?;
+        staging.set_size(layout.size())?;
+        assert_eq!(staging.rescan(&layout, &|_| {})?, held);
+        assert!(disk.peek(path).as_deref() == Some(file), "only read");
+    }
+    Ok(())
+}
+
+#[test]
 fn other_bytes_start_anew() -> Result<(), Error> {
     let disk = FaultyDisk::new();
     {

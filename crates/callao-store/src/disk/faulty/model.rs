@@ -198,6 +198,16 @@ impl State {
         }
     }
 
+    pub(super) fn remove_dir(&mut self, path: &Path) -> bool {
+        let removable = self.live.contains_key(path)
+            && self.is_dir(path)
+            && !self.live.keys().any(|name| parent(name) == path);
+        if removable {
+            self.change(vec![(path.to_owned(), None)]);
+        }
+        removable
+    }
+
     pub(super) fn hard_link(&mut self, from: &Path, to: &Path) -> io::Result<()> {
         let inode = self.file(from)?;
         self.may_enter(from, to)?;
