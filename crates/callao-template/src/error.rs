@@ -136,6 +136,18 @@ pub enum Error {
         /// Line of `base:`, from 1.
         line: usize,
     },
+    /// Something that cannot be changed without changing more than that.
+    #[error("template {name}, line {line}: {field} cannot be edited: {reason}")]
+    NotEditable {
+        /// The template.
+        name: String,
+        /// Line, from 1.
+        line: usize,
+        /// The file, such as `images[0]`.
+        field: String,
+        /// Why, and what would help.
+        reason: &'static str,
+    },
     /// A list with an absurd number of entries.
     #[error("template {name}, line {line}: {field} has {count} entries; at most {max} are read")]
     TooMany {

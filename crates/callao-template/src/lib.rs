@@ -1,8 +1,10 @@
 //! Lima templates: which files they name, with which digests and CIDs, and which of them limactl would take.
 //!
+//! `edit` writes digests and CIDs into the text of a template.
 //! It must not know a file system, a network or a process: text comes in, a model and messages go out.
 //! The supported subset is what `model` holds; all other keys of Lima are accepted and ignored.
 
+pub mod edit;
 mod error;
 mod keys;
 pub mod limits;

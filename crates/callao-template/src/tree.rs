@@ -4,6 +4,7 @@
 //! Scalars keep the text of the source: a CID made of digits only is a text here, not a number.
 
 use std::fmt;
+use std::ops::Range;
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
@@ -16,6 +17,11 @@ use crate::limits;
 pub(crate) struct Node {
     pub(crate) value: Value,
     pub(crate) line: usize,
+    /// Where it stands in the text, without a byte order mark, in bytes: of a scalar all of it with its quotes, of a
+    /// list or a mapping only the start counts.
+    pub(crate) span: Option<Range<usize>>,
+    /// It stands elsewhere: here is an alias of it.
+    pub(crate) is_alias: bool,
 }
 
 /// The value itself.
@@ -41,6 +47,8 @@ pub(crate) struct Entry {
     pub(crate) key: String,
     /// Line of the key, from 1.
     pub(crate) line: usize,
+    /// Where the key stands, as [`Node::span`].
+    pub(crate) span: Option<Range<usize>>,
     pub(crate) value: Node,
 }
 
@@ -204,6 +212,8 @@ impl<'de> Visitor<'de> for RawVisitor {
 /// The depth of recursion is that of the document, which the budget bounds.
 fn finish(raw: Spanned<Raw>, text: &str) -> Node {
     let line = line_of(&raw.referenced);
+    let span = span_of(&raw.referenced);
+    let is_alias = raw.referenced != raw.defined;
     let value = match raw.value {
         Raw::Null => Value::Null,
         Raw::Text(text) => Value::Scalar {
@@ -220,13 +230,26 @@ fn finish(raw: Spanned<Raw>, text: &str) -> Node {
             map.into_iter()
                 .map(|(key, value)| Entry {
                     line: line_of(&key.referenced),
+                    span: span_of(&key.referenced),
                     key: key.value,
                     value: finish(value, text),
                 })
                 .collect(),
         ),
     };
-    Node { value, line }
+    Node {
+        value,
+        line,
+        span,
+        is_alias,
+    }
+}
+
+fn span_of(location: &Location) -> Option<Range<usize>> {
+    let span = location.span();
+    let start = usize::try_from(span.byte_offset()?).ok()?;
+    let len = usize::try_from(span.byte_len()?).ok()?;
+    Some(start..start.checked_add(len)?)
 }
 
 fn line_of(location: &Location) -> usize {
@@ -237,10 +260,7 @@ fn line_of(location: &Location) -> usize {
 
 /// The scalar as it stands in the source, if its span says where and it is short enough to be a number.
 fn source_of<'t>(location: &Location, text: &'t str) -> Option<&'t str> {
-    let span = location.span();
-    let start = usize::try_from(span.byte_offset()?).ok()?;
-    let len = usize::try_from(span.byte_len()?).ok()?;
-    let cut = text.get(start..start.checked_add(len)?)?.trim();
+    let cut = text.get(span_of(location)?)?.trim();
     (!cut.is_empty() && cut.len() <= limits::TEXT_BYTES_MAX).then_some(cut)
 }
 
@@ -393,6 +413,44 @@ mod tests {
             let node = read(text, "t").unwrap_or_else(|error| panic!("{text:?}: {error}"));
             assert_eq!(dump(&node), expected, "{text:?}");
         }
+    }
+
+    #[test]
+    fn spans_cut_scalars_and_keys_out_of_the_source() {
+        let text = "\u{feff}x: &x {k: 1}\nl:\n- ä: \"b\"  # c\n  'c': *x\n  d: &d e f\n- <<: *x\n";
+        let root = read(text, "t").expect("valid");
+        let source = text.trim_start_matches('\u{feff}');
+        let cut = |span: &Option<Range<usize>>| span.clone().map(|span| source[span].to_owned());
+        let Value::Map(top) = &root.value else {
+            panic!("a mapping")
+        };
+        let Value::List(items) = &top[1].value.value else {
+            panic!("a list")
+        };
+        let mut found = Vec::new();
+        for item in items {
+            let Value::Map(entries) = &item.value else {
+                panic!("a mapping")
+            };
+            for entry in entries {
+                found.extend(
+                    [cut(&entry.span), cut(&entry.value.span)].map(Option::unwrap_or_default),
+                );
+            }
+        }
+        let expected = [
+            "ä", "\"b\"", "'c'", "*x", "d", "e f", // `c` is an alias,
+            "*x", "*x", // and `k` of the second item comes from a merged mapping.
+        ];
+        assert_eq!(found, expected);
+        let aliases: Vec<bool> = items
+            .iter()
+            .flat_map(|item| match &item.value {
+                Value::Map(entries) => entries.iter().map(|entry| entry.value.is_alias).collect(),
+                _ => Vec::new(),
+            })
+            .collect();
+        assert_eq!(aliases, [false, true, false, true]);
     }
 
     #[test]
