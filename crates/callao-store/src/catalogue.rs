@@ -6,6 +6,7 @@
 //!  |- digests   sha256:<hex> ...       -> object
 //!  |- roots     multihash, CID text    -> object
 //!  '- files     path, stamp, URL, kind -> object; last use
+//! history   one per fetch that ended; belongs to no object, since a fetch may fail
 //! ```
 
 use std::fmt;
@@ -20,7 +21,10 @@ use crate::disk::Stamp;
 use crate::error::Error;
 
 mod database;
+mod history;
 mod rows;
+
+pub use history::{Names, Past};
 
 /// How bytes came to be believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -123,8 +127,8 @@ impl fmt::Debug for Told {
 }
 
 impl Catalogue {
-    /// Opens or creates the database. One that is damaged, or of another version, is moved aside
-    /// (`<path>.damaged`) and replaced by an empty one.
+    /// Opens or creates the database. One of an older version is brought up to date where it is; one that is damaged, or
+    /// of a newer version, is moved aside (`<path>.damaged`) and replaced by an empty one.
     pub fn open(path: &Path) -> Result<Self, Error> {
         Self::open_telling(path, |_| {})
     }
@@ -187,6 +191,16 @@ impl Catalogue {
     /// Notes a use, in seconds since 1970.
     pub fn touch(&self, path: &Path, unix: i64) -> Result<(), Error> {
         self.run(|connection| rows::touch(connection, path, unix))
+    }
+
+    /// Notes a fetch that ended, and forgets the oldest ones beyond the limits.
+    pub fn remember(&self, past: &Past) -> Result<(), Error> {
+        self.run(|connection| history::remember(connection, past))
+    }
+
+    /// The last fetches of a file, the latest first, at most `count_max`.
+    pub fn history(&self, names: &Names<'_>, count_max: usize) -> Result<Vec<Past>, Error> {
+        self.run(|connection| history::of(connection, names, count_max))
     }
 
     /// After our own link(2): every name of the inode that was in the state `before` is now in the state `after`.

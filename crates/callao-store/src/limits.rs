@@ -46,6 +46,12 @@ pub const READ_RANGE_BYTES_MAX: u64 = 64 << 20;
 /// How long the catalogue waits for another process.
 pub const CATALOGUE_BUSY_MS: u64 = 5_000;
 
+/// Fetches of one location that are remembered.
+pub const HISTORY_ROWS_PER_LOCATION_COUNT_MAX: usize = 10;
+
+/// Fetches that are remembered in all. A row is about 1 KiB.
+pub const HISTORY_ROWS_COUNT_MAX: usize = 2_000;
+
 /// Blocks that the index of one CAR file may hold: 1 TiB in blocks of 256 KiB.
 pub const CAR_BLOCKS_MAX: usize = 4 << 20;
 

@@ -69,6 +69,23 @@ impl ExitCode {
         }
     }
 
+    /// In one word, as JSON and the history have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            ExitCode::Done => "done",
+            ExitCode::Unexpected => "unexpected",
+            ExitCode::Usage => "usage",
+            ExitCode::NotFound => "not_found",
+            ExitCode::Network => "network",
+            ExitCode::Integrity => "integrity",
+            ExitCode::Disk => "disk",
+            ExitCode::Locked => "locked",
+            ExitCode::Template => "template",
+            ExitCode::Machine => "machine",
+            ExitCode::Interrupted => "interrupted",
+        }
+    }
+
     /// The table as text, one code a line.
     pub fn table() -> String {
         TABLE
@@ -92,5 +109,13 @@ mod tests {
     fn the_table_names_each_code_once_in_order() {
         let numbers: Vec<u8> = TABLE.iter().map(|(code, _)| code.number()).collect();
         assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 130]);
+    }
+
+    #[test]
+    fn names_are_those_of_json() {
+        for (code, _) in TABLE {
+            let json = serde_json::to_string(code).expect("JSON");
+            assert_eq!(json, format!("\"{}\"", code.name()));
+        }
     }
 }

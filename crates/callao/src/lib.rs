@@ -16,6 +16,7 @@ pub mod env_vars;
 pub mod error;
 pub mod exit_code;
 mod get;
+mod history;
 pub mod host;
 pub mod interrupt;
 pub mod limactl;

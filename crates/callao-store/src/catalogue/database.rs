@@ -1,20 +1,21 @@
-//! Opening the database: schema, write-ahead log, and moving a damaged one aside.
+//! Opening the database: schema, write-ahead log, bringing an older one up to date, and moving a damaged one aside.
 //! Must not know what the rows mean.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 use crate::disk::{Disk, RealDisk};
 use crate::error::{At, Error};
 use crate::limits;
 use crate::lock::{self, WaitChoice};
 
-/// `PRAGMA user_version`; a database with another one is replaced.
-const SCHEMA_VERSION: i64 = 1;
+/// `PRAGMA user_version`. A database with an older one is brought up to date, one with a newer one is replaced.
+const SCHEMA_VERSION: i64 = 2;
 
-const SCHEMA: &str = "
+/// The tables of version 1.
+const SCHEMA_1: &str = "
     CREATE TABLE objects (
         id INTEGER PRIMARY KEY,
         size INTEGER NOT NULL,
@@ -51,8 +52,29 @@ const SCHEMA: &str = "
     CREATE INDEX files_inode ON files (inode);
 ";
 
+/// What version 2 added.
+const SCHEMA_2: &str = "
+    CREATE TABLE history (
+        id INTEGER PRIMARY KEY,
+        location TEXT NOT NULL,
+        digest TEXT,
+        cid TEXT,
+        ended_at INTEGER NOT NULL,
+        size INTEGER,
+        elapsed_ms INTEGER NOT NULL,
+        outcome TEXT NOT NULL,
+        details_version INTEGER NOT NULL,
+        details TEXT NOT NULL
+    );
+    CREATE INDEX history_location ON history (location);
+    CREATE INDEX history_digest ON history (digest);
+    CREATE INDEX history_cid ON history (cid);
+";
+
 enum Opened {
     Ready(Connection),
+    /// Of version 1.
+    Old(Connection),
     Empty(Connection),
     Damaged,
 }
@@ -88,7 +110,7 @@ fn open_looking(path: &Path, look: Look, told: &dyn Fn(&Path)) -> Result<Connect
     {
         return Ok(connection);
     }
-    // Only one process creates or replaces it; the others find it done.
+    // Only one process creates, changes or replaces it; the others find it done.
     let lock = lock::acquire(
         dir,
         &mut |waited| {
@@ -102,6 +124,7 @@ fn open_looking(path: &Path, look: Look, told: &dyn Fn(&Path)) -> Result<Connect
     )?;
     let connection = match connect(path, look).map_err(sqlite)? {
         Opened::Ready(connection) => connection,
+        Opened::Old(connection) => upgrade(connection).map_err(sqlite)?,
         Opened::Empty(connection) => create(connection).map_err(sqlite)?,
         Opened::Damaged => {
             if let Some(aside) = move_aside(path)? {
@@ -151,14 +174,15 @@ fn connect(path: &Path, look: Look) -> rusqlite::Result<Opened> {
         let version = number("PRAGMA user_version")?;
         let tables = number(
             "SELECT count(*) FROM sqlite_schema
-             WHERE type = 'table' AND name IN ('objects', 'digests', 'roots', 'files')",
+             WHERE type = 'table' AND name IN ('objects', 'digests', 'roots', 'files', 'history')",
         )?;
         let others = number("SELECT count(*) FROM sqlite_schema")? - tables;
         if look == Look::Thorough {
             check(&connection)?;
         }
         Ok(match (version, tables) {
-            (SCHEMA_VERSION, 4) => Opened::Ready(connection),
+            (SCHEMA_VERSION, 5) => Opened::Ready(connection),
+            (1, 4) => Opened::Old(connection),
             (0, 0) if others == 0 => Opened::Empty(connection),
             _ => Opened::Damaged,
         })
@@ -172,7 +196,17 @@ fn connect(path: &Path, look: Look) -> rusqlite::Result<Opened> {
 fn create(mut connection: Connection) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     let transaction = connection.transaction()?;
-    transaction.execute_batch(SCHEMA)?;
+    transaction.execute_batch(SCHEMA_1)?;
+    transaction.execute_batch(SCHEMA_2)?;
+    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    transaction.commit()?;
+    Ok(connection)
+}
+
+/// From version 1 in place: every row stays.
+fn upgrade(mut connection: Connection) -> rusqlite::Result<Connection> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute_batch(SCHEMA_2)?;
     transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     transaction.commit()?;
     Ok(connection)

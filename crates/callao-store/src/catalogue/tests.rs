@@ -14,6 +14,7 @@ use callao_content::{cid, hash};
 
 use super::*;
 use crate::disk::{Disk, RealDisk};
+use crate::limits;
 
 type Outcome = Result<(), Box<dyn StdError>>;
 
@@ -359,5 +360,192 @@ fn many_open_and_write_at_once() -> Outcome {
             .try_for_each(|thread| thread.join().expect("no thread panics"))
     })?;
     assert_eq!(Catalogue::open(&path)?.list()?.len(), 40);
+    Ok(())
+}
+
+fn past(location: &str, ended_at_unix: i64) -> Past {
+    Past {
+        location: location.to_owned(),
+        digest: None,
+        cid: None,
+        ended_at_unix,
+        size: Some(u64::MAX),
+        elapsed_ms: 7,
+        outcome: "done".to_owned(),
+        details_version: 1,
+        details: "{}".to_owned(),
+    }
+}
+
+fn times(catalogue: &Catalogue, names: &Names<'_>) -> Result<Vec<i64>, Error> {
+    let found = catalogue.history(names, usize::MAX)?;
+    Ok(found.iter().map(|past| past.ended_at_unix).collect())
+}
+
+#[test]
+fn a_fetch_is_found_by_each_of_its_names_once() -> Outcome {
+    let dir = tempfile::tempdir()?;
+    let catalogue = Catalogue::open(&dir.path().join("catalogue.sqlite"))?;
+    let digest = Digest::of(Algorithm::Sha256, b"bytes");
+    let root = cid::raw_sha256(hash::sha256(b"bytes"));
+    let first = Past {
+        digest: Some(digest.to_string()),
+        cid: Some(cid::text(&root)),
+        ..past("https://a/1", 1)
+    };
+    catalogue.remember(&first)?;
+    catalogue.remember(&Past {
+        digest: Some(digest.to_string()),
+        ..past("https://b/1", 2)
+    })?;
+    catalogue.remember(&past("https://c/1", 3))?;
+    let names = |locations: &[&'static str], digest, cid| Names {
+        locations: locations.to_vec(),
+        digest,
+        cid,
+    };
+    let table = [
+        (names(&["https://a/1"], None, None), vec![1]),
+        (
+            names(&["https://a/1"], Some(&digest), Some(&root)),
+            vec![2, 1],
+        ),
+        (names(&[], None, Some(&root)), vec![1]),
+        (
+            names(&["https://c/1", "https://a/1"], None, None),
+            vec![3, 1],
+        ),
+        (names(&["https://d/1"], None, None), vec![]),
+    ];
+    for (names, expected) in table {
+        assert_eq!(times(&catalogue, &names)?, expected, "{names:?}");
+    }
+    assert_eq!(
+        catalogue.history(&names(&["https://a/1"], None, None), 1)?,
+        [first]
+    );
+    Ok(())
+}
+
+#[test]
+fn the_oldest_fetches_are_forgotten() -> Outcome {
+    let dir = tempfile::tempdir()?;
+    let catalogue = Catalogue::open(&dir.path().join("catalogue.sqlite"))?;
+    let kept = limits::HISTORY_ROWS_PER_LOCATION_COUNT_MAX as i64;
+    for time in 0..kept + 3 {
+        catalogue.remember(&past("https://a/1", time))?;
+    }
+    let of = |location| Names {
+        locations: vec![location],
+        ..Names::default()
+    };
+    let left = times(&catalogue, &of("https://a/1"))?;
+    assert_eq!(
+        (left.len() as i64, left[0], left.last()),
+        (kept, kept + 2, Some(&3))
+    );
+    let filled: String = "
+        WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :max)
+        INSERT INTO history (location, ended_at, elapsed_ms, outcome, details_version, details)
+        SELECT 'https://many/' || i, 0, 0, 'done', 1, '{}' FROM n"
+        .replace(":max", &limits::HISTORY_ROWS_COUNT_MAX.to_string());
+    catalogue.lock().execute_batch(&filled)?;
+    catalogue.remember(&past("https://b/1", 1))?;
+    assert_eq!(times(&catalogue, &of("https://a/1"))?, [] as [i64; 0]);
+    assert_eq!(times(&catalogue, &of("https://many/1"))?, [] as [i64; 0]);
+    assert_eq!(times(&catalogue, &of("https://many/2"))?, [0]);
+    Ok(())
+}
+
+/// The schema as version 0.1.0 wrote it, word for word.
+const VERSION_1: &str = "
+    CREATE TABLE objects (
+        id INTEGER PRIMARY KEY,
+        size INTEGER NOT NULL,
+        verified TEXT NOT NULL,
+        verified_at INTEGER NOT NULL
+    );
+    CREATE TABLE digests (
+        digest TEXT PRIMARY KEY,
+        object INTEGER NOT NULL REFERENCES objects ON DELETE CASCADE
+    ) WITHOUT ROWID;
+    CREATE INDEX digests_object ON digests (object);
+    CREATE TABLE roots (
+        cid TEXT PRIMARY KEY,
+        multihash BLOB NOT NULL,
+        object INTEGER NOT NULL REFERENCES objects ON DELETE CASCADE
+    ) WITHOUT ROWID;
+    CREATE INDEX roots_multihash ON roots (multihash);
+    CREATE INDEX roots_object ON roots (object);
+    CREATE TABLE files (
+        path BLOB PRIMARY KEY,
+        object INTEGER NOT NULL REFERENCES objects ON DELETE CASCADE,
+        dev INTEGER NOT NULL,
+        inode INTEGER NOT NULL,
+        size INTEGER NOT NULL,
+        mtime_ns INTEGER NOT NULL,
+        ctime_ns INTEGER NOT NULL,
+        nlink INTEGER NOT NULL,
+        blocks INTEGER NOT NULL,
+        url TEXT,
+        kind TEXT NOT NULL,
+        used_at INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX files_object ON files (object);
+    CREATE INDEX files_inode ON files (inode);
+    PRAGMA user_version = 1;
+";
+
+#[test]
+fn a_database_of_version_1_is_brought_up_to_date_and_loses_nothing() -> Outcome {
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join("catalogue.sqlite");
+    let one = object(b"bytes", Verified::Both);
+    {
+        let old = Connection::open(&path)?;
+        old.pragma_update(None, "journal_mode", "WAL")?;
+        old.execute_batch(VERSION_1)?;
+        old.execute("INSERT INTO objects VALUES (4, 5, 'both', 100)", [])?;
+        old.execute(
+            "INSERT INTO digests VALUES (?, 4)",
+            [one.digests[0].to_string()],
+        )?;
+        let root = &one.roots[0];
+        old.execute(
+            "INSERT INTO roots VALUES (?, ?, 4)",
+            rusqlite::params![cid::text(root), root.hash().to_bytes()],
+        )?;
+        old.execute(
+            "INSERT INTO files VALUES (?, 4, -1, 1, 5, 10, 20, 1, 8, 'https://example.com/one', 'lima', 300)",
+            [b"/one".as_slice()],
+        )?;
+    }
+    // Several processes may find it at the same time.
+    thread::scope(|scope| {
+        let openers: Vec<_> = (0..4)
+            .map(|_| scope.spawn(|| Catalogue::open(&path)))
+            .collect();
+        openers
+            .into_iter()
+            .try_for_each(|opener| opener.join().expect("no thread panics").map(drop))
+    })?;
+    let catalogue = Catalogue::open(&path)?;
+    let found = catalogue.find_digest(&one.digests[0])?;
+    assert_eq!(found, catalogue.find_root(&one.roots[0])?);
+    assert_eq!(
+        found,
+        [Held {
+            object: one,
+            file: file("/one", 1),
+            used_at_unix: 300
+        }]
+    );
+    catalogue.remember(&past("https://a/1", 1))?;
+    let names = Names {
+        locations: vec!["https://a/1"],
+        ..Names::default()
+    };
+    assert_eq!(times(&Catalogue::open(&path)?, &names)?, [1]);
+    assert!(!fs::exists(dir.path().join("catalogue.sqlite.damaged"))?);
     Ok(())
 }

@@ -1,12 +1,13 @@
 //! One file, from what is wanted to a path: held already, linked, or fetched and published.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use callao_content::address::IpfsAddress;
 use callao_content::{Cid, cid};
 use callao_fetch::engine::{self, Fetch, Finished};
+use callao_fetch::event::Observer;
 use callao_fetch::request::Wanted;
 use callao_fetch::source::Source;
 use callao_store::proof;
@@ -19,6 +20,7 @@ use super::{fresh, publish, report, sources};
 use crate::app::App;
 use crate::error::CommandError;
 use crate::exit_code::ExitCode;
+use crate::history::{Both, InsteadOf, Recorder};
 use crate::host::{self, FileKind};
 use crate::output::json;
 use crate::output::progress::Shown;
@@ -30,6 +32,8 @@ pub(crate) struct Job<'a> {
     /// `-o`.
     pub(crate) output: Option<PathBuf>,
     pub(crate) strict: bool,
+    /// Entries that were tried before the one that is tried now, for the history.
+    pub(crate) instead_of: RefCell<Vec<InsteadOf>>,
     runtime: OnceCell<Runtime>,
 }
 
@@ -46,6 +50,7 @@ impl<'a> Job<'a> {
             places,
             output,
             strict,
+            instead_of: RefCell::default(),
             runtime: OnceCell::new(),
         }
     }
@@ -87,7 +92,10 @@ pub(crate) fn get(job: &Job<'_>, want: &Want) -> Result<json::Got, CommandError>
             format!("there is no file `{}`", named.join("`, `")),
         ));
     }
-    fetch(job, want)
+    let recorder = Recorder::new(job.instead_of.borrow().clone());
+    let ended = fetch(job, want, &recorder);
+    recorder.ended(job.app, want, &ended);
+    ended
 }
 
 /// Everything that needs no source.
@@ -128,7 +136,7 @@ fn ordered_local(want: &Want) -> Vec<&str> {
         .collect()
 }
 
-fn fetch(job: &Job<'_>, want: &Want) -> Result<json::Got, CommandError> {
+fn fetch(job: &Job<'_>, want: &Want, recorder: &Arc<Recorder>) -> Result<json::Got, CommandError> {
     let app = job.app;
     let runtime = job.runtime()?;
     let _guard = app.interrupt.guard();
@@ -164,7 +172,8 @@ fn fetch(job: &Job<'_>, want: &Want) -> Result<json::Got, CommandError> {
     }
     report::downloading(app, want);
     let shown = Shown::new(Arc::clone(&app.output), want.location(), want.noun.text());
-    let fetch = order(job, want, root, sources, &staging, &shown);
+    let watching = Both(Arc::clone(&shown) as _, Arc::clone(recorder) as _);
+    let fetch = order(job, want, root, sources, &staging, Arc::new(watching));
     let ended = runtime.block_on(async {
         let late = job.places.late(root)?;
         let (late, _routers) =
@@ -178,6 +187,7 @@ fn fetch(job: &Job<'_>, want: &Want) -> Result<json::Got, CommandError> {
     let staging = Arc::into_inner(staging).ok_or_else(|| {
         CommandError::new(ExitCode::Unexpected, "the staging file is still in use")
     })?;
+    recorder.report(&finished.report);
     complete(job, want, finished, staging)
 }
 
@@ -188,7 +198,7 @@ fn order(
     root: Option<Cid>,
     sources: Vec<Arc<dyn Source>>,
     staging: &Arc<Staging>,
-    shown: &Arc<Shown>,
+    observer: Arc<dyn Observer>,
 ) -> Fetch {
     let app = job.app;
     let layout = root.and_then(|root| proof::load(&*app.disk, &app.places, &root));
@@ -204,7 +214,7 @@ fn order(
         layout: layout.map(Arc::new),
         sources,
         late: None,
-        observer: Arc::clone(shown) as _,
+        observer,
         cancel: app.interrupt.token().clone(),
     }
 }

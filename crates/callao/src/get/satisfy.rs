@@ -4,6 +4,7 @@ use super::plan::{Alternative, Need};
 use super::run::{self, Job};
 use crate::error::CommandError;
 use crate::exit_code::ExitCode;
+use crate::history::InsteadOf;
 use crate::output::json;
 
 /// Tries the alternatives in order until one of them is there.
@@ -12,6 +13,7 @@ use crate::output::json;
 /// Why none of them could be had, and which were not tried.
 pub(crate) fn any_of(job: &Job<'_>, need: &Need) -> Result<Vec<json::Got>, CommandError> {
     let mut failures: Vec<CommandError> = Vec::new();
+    job.instead_of.borrow_mut().clear();
     for alternative in &need.alternatives {
         if let Some(last) = failures.last() {
             job.app
@@ -32,7 +34,13 @@ pub(crate) fn any_of(job: &Job<'_>, need: &Need) -> Result<Vec<json::Got>, Comma
             {
                 return Err(error);
             }
-            Err(error) => failures.push(error),
+            Err(error) => {
+                job.instead_of.borrow_mut().push(InsteadOf {
+                    location: location_of(alternative),
+                    reason: error.message.clone(),
+                });
+                failures.push(error);
+            }
         }
     }
     Err(none_worked(need, failures))
@@ -41,6 +49,11 @@ pub(crate) fn any_of(job: &Job<'_>, need: &Need) -> Result<Vec<json::Got>, Comma
 fn all_of(job: &Job<'_>, alternative: &Alternative) -> Result<Vec<json::Got>, CommandError> {
     let wants = alternative.wants.iter();
     wants.map(|want| run::get(job, want)).collect()
+}
+
+fn location_of(alternative: &Alternative) -> String {
+    let first = alternative.wants.first();
+    first.map_or_else(String::new, |want| want.location().into())
 }
 
 /// Why nothing was got, and what was not tried.
