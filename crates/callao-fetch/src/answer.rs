@@ -5,7 +5,7 @@ use std::error::Error as _;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
 use reqwest::{RequestBuilder, Response, StatusCode};
 
 use crate::limits;
@@ -142,6 +142,13 @@ pub(crate) fn media_type(headers: &HeaderMap) -> String {
         .to_ascii_lowercase()
 }
 
+/// What the clock of the server says (`Date`), in seconds since 1970.
+pub(crate) fn date_unix(headers: &HeaderMap) -> Option<i64> {
+    let date = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?;
+    let since = date.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_secs()).ok()
+}
+
 /// A failure of the transfer itself.
 pub(crate) fn failure(error: reqwest::Error) -> SourceError {
     let (connect, redirect, builder) =
@@ -266,6 +273,14 @@ mod tests {
         assert_eq!(wait("soon"), None);
         assert_eq!(wait("-3"), None);
         assert_eq!(retry_after(&HeaderMap::new(), now), None);
+    }
+
+    #[test]
+    fn the_date_is_that_of_the_server() {
+        let date = |text: &str| date_unix(&headers(&[("date", text)]));
+        assert_eq!(date("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
+        assert_eq!(date("today"), None);
+        assert_eq!(date_unix(&HeaderMap::new()), None);
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod message;
 pub mod netfilter;
 mod pipeline;
 mod plan;
+pub mod probe;
 mod ranges;
 pub mod request;
 mod retry;

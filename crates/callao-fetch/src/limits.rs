@@ -55,6 +55,8 @@ pub const NODE_HEDGE: Duration = Duration::from_millis(400);
 pub const NODES_IN_FLIGHT_COUNT_MAX: usize = 8;
 /// Redirects that are followed for plain files (as limactl does).
 pub const REDIRECTS_COUNT_MAX: usize = 10;
+/// Bytes of a file that are asked for to see whether a source has it.
+pub const PROBE_BYTES: u64 = 1;
 /// How often progress is reported.
 pub const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 /// How much of an error page is kept for the message.

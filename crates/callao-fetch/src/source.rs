@@ -97,6 +97,35 @@ impl Traits {
     };
 }
 
+/// What a source can do, for those who want to know without fetching. `None`: it did not say.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Abilities {
+    /// Any bytes of the file.
+    pub ranges: Option<bool>,
+    /// Blocks by CID.
+    pub blocks: Option<bool>,
+    /// Many blocks in one CAR.
+    pub car: Option<bool>,
+    /// Program and version.
+    pub version: Option<String>,
+    /// The way that bytes of the file are asked for, where there are several.
+    pub way: Option<String>,
+    /// What its clock says, in seconds since 1970.
+    #[serde(skip)]
+    pub date_unix: Option<i64>,
+}
+
+impl Abilities {
+    /// What the traits alone tell.
+    fn of(traits: &Traits) -> Self {
+        Abilities {
+            ranges: traits.spans.then_some(traits.ranges),
+            blocks: Some(traits.blocks),
+            ..Abilities::default()
+        }
+    }
+}
+
 /// What is asked of a source.
 #[derive(Debug, Clone)]
 pub struct Span {
@@ -154,6 +183,11 @@ pub trait Source: Send + Sync {
     /// One block by CID, not yet proven (the caller hashes it), at most 2 MiB.
     fn block<'a>(&'a self, _cid: &'a Cid) -> BoxFuture<'a, Result<Bytes, SourceError>> {
         Box::pin(async { Err(SourceError::Unsupported("blocks".into())) })
+    }
+
+    /// What it can do for the file with this root. May ask it; asks for no more than a block or a byte.
+    fn abilities<'a>(&'a self, _root: Option<&'a Cid>) -> BoxFuture<'a, Abilities> {
+        Box::pin(async { Abilities::of(&self.traits()) })
     }
 
     /// Sends `span` into `sink` in order, without gaps, beginning at `span.range.start`.

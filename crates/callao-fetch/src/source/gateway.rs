@@ -14,7 +14,7 @@ use futures::future::BoxFuture;
 use reqwest::Client;
 use url::Url;
 
-use super::{Source, SourceError, SourceId, SourceKind, Span, Traits};
+use super::{Abilities, Source, SourceError, SourceId, SourceKind, Span, Traits};
 use crate::answer::Waits;
 use crate::limits::{CAR_SPAN_BYTES_MAX, GATEWAY_LANES_COUNT_MAX};
 use crate::sink::SpanSink;
@@ -112,6 +112,21 @@ impl Gateway {
         }
     }
 
+    async fn look(&self, root: Option<&Cid>) -> Abilities {
+        let root = root.unwrap_or(&self.cid);
+        let ((car, date_unix), ranges) = tokio::join!(
+            car::offered(&self.asker, root),
+            ranges::offered(&self.asker, root)
+        );
+        Abilities {
+            ranges,
+            blocks: Some(true),
+            car,
+            date_unix,
+            ..Abilities::default()
+        }
+    }
+
     async fn deliver(&self, span: Span, sink: &mut SpanSink) -> Result<(), SourceError> {
         let Some(layout) = span.layout else {
             return Err(SourceError::Unsupported(
@@ -161,6 +176,10 @@ impl Source for Gateway {
 
     fn block<'a>(&'a self, cid: &'a Cid) -> BoxFuture<'a, Result<Bytes, SourceError>> {
         Box::pin(self.asker.block(cid))
+    }
+
+    fn abilities<'a>(&'a self, root: Option<&'a Cid>) -> BoxFuture<'a, Abilities> {
+        Box::pin(self.look(root))
     }
 
     fn send<'a>(

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use url::{Host, Url};
 
 use super::gateway::{Gateway, GatewayOptions};
-use super::{Source, SourceError, SourceId, SourceKind, Span, Traits};
+use super::{Abilities, Source, SourceError, SourceId, SourceKind, Span, Traits};
 use crate::answer::{self, Waits};
 use crate::limits::{API_BODY_BYTES_MAX, BLOCK_BYTES_MAX, GATEWAY_LANES_COUNT_MAX};
 use crate::routing::gateway_url;
@@ -235,22 +235,44 @@ impl KuboRpc {
         )
     }
 
-    async fn check_version(&self) -> Result<(), SourceError> {
-        #[derive(Deserialize)]
-        struct Version {
-            #[serde(rename = "Version")]
-            _version: String,
+    async fn look(&self) -> Abilities {
+        let version = self.version().await.ok();
+        let way = self.find_route().await.ok().map(|route| match route {
+            Route::Gateway { gateway, .. } => {
+                format!(
+                    "its gateway {}",
+                    gateway.base().as_str().trim_end_matches('/')
+                )
+            }
+            Route::Cat => "the API alone: its gateway cannot be reached".into(),
+        });
+        Abilities {
+            version: version.map(|version| format!("kubo {version}")),
+            way,
+            ..Abilities::of(&self.traits())
         }
-        if self.is_kubo.load(Ordering::Relaxed) {
-            return Ok(());
+    }
+
+    async fn check_version(&self) -> Result<(), SourceError> {
+        if !self.is_kubo.load(Ordering::Relaxed) {
+            self.version().await?;
+            self.is_kubo.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    async fn version(&self) -> Result<String, SourceError> {
+        #[derive(Deserialize)]
+        struct Said {
+            #[serde(rename = "Version")]
+            version: String,
         }
         let mut response = self.call("version").await?;
         let body = answer::body(&mut response, API_BODY_BYTES_MAX, &self.options.waits).await?;
-        serde_json::from_slice::<Version>(&body).map_err(|_| {
+        let said = serde_json::from_slice::<Said>(&body).map_err(|_| {
             SourceError::Protocol("what answers there is not the API of kubo".into())
         })?;
-        self.is_kubo.store(true, Ordering::Relaxed);
-        Ok(())
+        Ok(said.version)
     }
 
     /// One call; anything but 200 is an error with the daemon's own words.
@@ -308,6 +330,10 @@ impl Source for KuboRpc {
 
     fn block<'a>(&'a self, cid: &'a Cid) -> BoxFuture<'a, Result<Bytes, SourceError>> {
         Box::pin(self.get_block(cid))
+    }
+
+    fn abilities<'a>(&'a self, _root: Option<&'a Cid>) -> BoxFuture<'a, Abilities> {
+        Box::pin(self.look())
     }
 
     fn send<'a>(

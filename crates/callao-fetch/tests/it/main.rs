@@ -11,6 +11,7 @@ mod gateway;
 mod happy;
 mod kubo;
 mod many;
+mod probe;
 mod real_kubo;
 mod resume;
 mod routing;

@@ -72,6 +72,22 @@ pub(super) async fn send(
     Ok(Outcome::Done)
 }
 
+/// Whether the gateway gives CARs, and what its clock says: the CAR of a single block is asked for.
+pub(super) async fn offered(asker: &Asker, cid: &Cid) -> (Option<bool>, Option<i64>) {
+    let answered = asker
+        .ask(cid, "format=car&dag-scope=block", ACCEPT_CAR)
+        .await;
+    let Ok(response) = answered else {
+        return (None, None);
+    };
+    let is_car = answer::media_type(response.headers()) == CAR_TYPE;
+    let offered = match response.status() {
+        StatusCode::OK => Some(is_car),
+        status => is_other_way(status.as_u16()).then_some(false),
+    };
+    (offered, answer::date_unix(response.headers()))
+}
+
 /// How the reading of one CAR ended.
 enum End {
     /// All leaves are there.

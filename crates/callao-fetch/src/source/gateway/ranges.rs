@@ -53,6 +53,17 @@ pub(super) async fn send(
     Ok(Outcome::Done)
 }
 
+/// Whether the gateway gives ranges of the file; the first byte is asked for.
+pub(super) async fn offered(asker: &Asker, cid: &Cid) -> Option<bool> {
+    let request = asker.file(cid).header(RANGE, "bytes=0-0");
+    let response = answer::send(request, &asker.options.waits).await.ok()?;
+    match response.status() {
+        StatusCode::PARTIAL_CONTENT => Some(!is_encoded(&response)),
+        StatusCode::OK => Some(false),
+        status => is_other_way(status.as_u16()).then_some(false),
+    }
+}
+
 /// Where the body of a 206 ends.
 fn check(response: &Response, start: u64, end: u64, size: u64) -> Result<u64, SourceError> {
     let said = response
