@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use callao_fetch::event::{Event, Observer, Report, Share};
 use callao_fetch::source::SourceId;
-use callao_store::catalogue::{Names, Past};
+use callao_store::catalogue::Past;
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
@@ -16,29 +16,11 @@ use crate::host;
 use crate::output::json::Got;
 
 /// The version of [`Details`].
-const DETAILS_VERSION: i64 = 1;
+pub(crate) const DETAILS_VERSION: i64 = 1;
 /// Happenings of one fetch that are kept: a source that pauses again and again must not fill the disk.
 const HAPPENINGS_COUNT_MAX: usize = 64;
 /// The longest reason that is kept.
 const REASON_CHARS_MAX: usize = 300;
-/// Fetches of a file that are shown.
-const SHOWN_COUNT_MAX: usize = 5;
-
-/// One fetch that ended, as `explain` shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Fetched {
-    /// The location that was attempted.
-    pub(crate) location: String,
-    /// When it ended, in seconds since 1970.
-    pub(crate) ended_at: i64,
-    /// `done`, or why it failed, in the words of the exit codes.
-    pub(crate) outcome: String,
-    /// Bytes of the file, as far as it was known.
-    pub(crate) size: Option<u64>,
-    pub(crate) elapsed_ms: u64,
-    #[serde(flatten)]
-    pub(crate) details: Details,
-}
 
 /// What the catalogue keeps as text.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -273,41 +255,6 @@ impl Observer for Both {
     }
 }
 
-/// The last fetches of a file, the latest first.
-///
-/// # Errors
-/// The disk.
-pub(crate) fn of(app: &App, want: &Want) -> Result<Vec<Fetched>, CommandError> {
-    let Some(catalogue) = app.catalogue() else {
-        return Ok(Vec::new());
-    };
-    let names = Names {
-        locations: want
-            .locations
-            .iter()
-            .map(|location| &*location.text)
-            .collect(),
-        digest: want.digest.as_ref(),
-        cid: want.cid.as_ref(),
-    };
-    let past = catalogue.history(&names, SHOWN_COUNT_MAX)?;
-    Ok(past.into_iter().map(read).collect())
-}
-
-/// Details of another version are not read: the row says enough.
-fn read(past: Past) -> Fetched {
-    let readable = past.details_version == DETAILS_VERSION;
-    let details = readable.then(|| serde_json::from_str(&past.details).ok());
-    Fetched {
-        location: past.location,
-        ended_at: past.ended_at_unix,
-        outcome: past.outcome,
-        size: past.size,
-        elapsed_ms: past.elapsed_ms,
-        details: details.flatten().unwrap_or_default(),
-    }
-}
-
 fn shortened(text: &str) -> String {
     text.chars().take(REASON_CHARS_MAX).collect()
 }
@@ -347,50 +294,5 @@ mod tests {
             (details.happenings.len(), details.omitted),
             (HAPPENINGS_COUNT_MAX, 7)
         );
-    }
-
-    #[test]
-    fn details_survive_the_way_to_text_and_back() {
-        let recorder = Recorder::new(vec![InsteadOf {
-            location: "https://h/a".into(),
-            reason: "gone".into(),
-        }]);
-        recorder.event(Event::Resumed { bytes: 5 });
-        recorder.event(Event::Dropped {
-            source: source("a"),
-            reason: "sent false bytes".into(),
-            lied: true,
-        });
-        recorder.event(Event::StartingAgain {
-            reason: "the digest did not fit".into(),
-        });
-        recorder.event(Event::Progress {
-            done: 9,
-            size: Some(20),
-            rate: 1,
-            shares: vec![Share {
-                source: source("a"),
-                bytes: 4,
-            }],
-        });
-        let details = recorder.lock().details.clone();
-        let text = serde_json::to_string(&details).expect("JSON");
-        let past = |version, details: &str| {
-            read(Past {
-                location: "l".into(),
-                digest: None,
-                cid: None,
-                ended_at_unix: 1,
-                size: None,
-                elapsed_ms: 2,
-                outcome: "done".into(),
-                details_version: version,
-                details: details.into(),
-            })
-        };
-        assert_eq!(past(DETAILS_VERSION, &text).details, details);
-        for strange in [past(99, &text), past(DETAILS_VERSION, "rubbish")] {
-            assert_eq!(strange.details, Details::default());
-        }
     }
 }
