@@ -209,6 +209,7 @@ fn an_architecture_is_that_of_the_image_unless_a_part_says_otherwise() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of styles")]
 fn an_entry_in_front_repeats_everything_but_location_and_cid() {
     let cases = [
         (
