@@ -7,12 +7,14 @@ use clap::{Args, Parser, Subcommand};
 
 mod add;
 mod cache;
+mod explain;
 mod get;
 mod sources;
 mod template;
 
 pub use add::AddArgs;
 pub use cache::{CacheCommand, VerifyArgs};
+pub use explain::ExplainArgs;
 pub use get::GetArgs;
 pub use sources::{Discovery, Kind, SourceArgs};
 pub use template::TemplateArgs;
@@ -73,6 +75,8 @@ pub enum Command {
     /// Look at what is in the cache
     #[command(subcommand)]
     Cache(CacheCommand),
+    /// Say where each file would come from and why, and how the last fetches went
+    Explain(Box<ExplainArgs>),
     /// Show in a throw-away directory, without network, what callao does
     Demo(DemoArgs),
     /// Print a completion script for a shell

@@ -16,6 +16,7 @@ fn help_teaches() {
       get          Fetch and verify files, into Lima's cache or to a file
       add          Compute digest and CID of files and make them known, without copying them
       cache        Look at what is in the cache
+      explain      Say where each file would come from and why, and how the last fetches went
       demo         Show in a throw-away directory, without network, what callao does
       completions  Print a completion script for a shell
       man          Print the manual page (view it with: callao man | man -l -)
