@@ -7,15 +7,15 @@ use clap::{Args, Parser, Subcommand};
 
 mod add;
 mod cache;
-mod explain;
 mod get;
+mod lima;
 mod sources;
 mod template;
 
 pub use add::AddArgs;
 pub use cache::{CacheCommand, VerifyArgs};
-pub use explain::ExplainArgs;
 pub use get::GetArgs;
+pub use lima::{LimaArgs, LimaCommand, PluginsCommand};
 pub use sources::{Discovery, Kind, SourceArgs};
 pub use template::TemplateArgs;
 
@@ -72,11 +72,11 @@ pub enum Command {
     Get(Box<GetArgs>),
     /// Compute digest and CID of files and make them known, without copying them
     Add(AddArgs),
+    /// Run limactl with its files fetched and verified beforehand
+    Lima(Box<LimaArgs>),
     /// Look at what is in the cache
     #[command(subcommand)]
     Cache(CacheCommand),
-    /// Say where each file would come from and why, and how the last fetches went
-    Explain(Box<ExplainArgs>),
     /// Show in a throw-away directory, without network, what callao does
     Demo(DemoArgs),
     /// Print a completion script for a shell

@@ -13,8 +13,8 @@ mod add;
 mod cache;
 mod completions;
 mod demo;
-mod explain;
 mod get;
+mod lima;
 mod man;
 
 /// Does what the command line says.
@@ -29,14 +29,14 @@ pub(crate) fn run(host: Host, cli: Cli, output: &Arc<Output>) -> Result<(), Comm
             &App::new(host, common, &Overrides::default(), output)?,
             &args,
         ),
+        Command::Lima(args) => {
+            let overrides = Overrides::of(&args.sources);
+            lima::run(&App::new(host, common, &overrides, output)?, *args)
+        }
         Command::Cache(args) => cache::run(
             &App::new(host, common, &Overrides::default(), output)?,
             &args,
         ),
-        Command::Explain(args) => {
-            let overrides = Overrides::of(&args.sources);
-            explain::run(&App::new(host, common, &overrides, output)?, *args)
-        }
         Command::Demo(args) => demo::run(&host, &args, output),
         Command::Completions(args) => completions::run(&args),
         Command::Man => man::run(),

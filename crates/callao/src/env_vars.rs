@@ -12,6 +12,8 @@ pub const CALLAO_OFFLINE: &str = "CALLAO_OFFLINE";
 pub const CALLAO_LOCK_SECONDS: &str = "CALLAO_LOCK_SECONDS";
 /// The limactl to work with, instead of the first one on `PATH`.
 pub const CALLAO_LIMACTL: &str = "CALLAO_LIMACTL";
+/// Where Lima keeps its instances.
+pub const LIMA_HOME: &str = "LIMA_HOME";
 /// Where programs are looked for.
 pub const PATH: &str = "PATH";
 /// A gateway to ask, as curl and ffmpeg read it.
@@ -47,6 +49,10 @@ pub const TABLE: &[(&str, &str)] = &[
     (
         CALLAO_LIMACTL,
         "the limactl to work with (default: the first one on PATH)",
+    ),
+    (
+        LIMA_HOME,
+        "Lima's instances, as Lima reads it (default ~/.lima)",
     ),
     (IPFS_GATEWAY, "a gateway to ask"),
     (IPFS_PATH, "kubo repository (default ~/.ipfs)"),

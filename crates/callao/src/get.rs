@@ -4,7 +4,7 @@
 
 mod fresh;
 mod hashing;
-pub(crate) mod held;
+mod held;
 pub(crate) mod needs;
 pub(crate) mod plan;
 mod publish;

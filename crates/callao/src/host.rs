@@ -154,6 +154,82 @@ pub fn is_program(path: &Path) -> bool {
         .is_ok_and(|about| about.is_file() && about.permissions().mode() & 0o111 != 0)
 }
 
+/// Whether files can be made in a directory.
+pub fn is_writable(dir: &Path) -> bool {
+    let wanted = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+    rustix::fs::access(dir, wanted).is_ok()
+}
+
+/// Writes a file that may be run; it appears complete or not at all.
+///
+/// # Errors
+/// The disk.
+pub fn write_program(path: &Path, text: &str) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let temporary = path.with_extension(format!("callao-{}.tmp", std::process::id()));
+    let write = || {
+        std::fs::write(&temporary, text)?;
+        std::fs::set_permissions(&temporary, std::fs::Permissions::from_mode(0o755))?;
+        std::fs::rename(&temporary, path)
+    };
+    write().inspect_err(|_| std::fs::remove_file(&temporary).unwrap_or(()))
+}
+
+/// Reads stdin to its end; more than `bytes_max` is an error of kind [`std::io::ErrorKind::FileTooLarge`].
+///
+/// # Errors
+/// It is too long, or cannot be read.
+pub fn read_stdin(bytes_max: u64) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::io::stdin()
+        .lock()
+        .take(bytes_max + 1)
+        .read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(std::io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(bytes)
+}
+
+/// Another program takes the place of this one, with our standard streams, or these bytes as its stdin. Comes back
+/// only if that fails, and says why.
+pub fn become_program(
+    program: &Path,
+    arguments: &[OsString],
+    variables: &[(&str, OsString)],
+    stdin: Option<Vec<u8>>,
+) -> std::io::Error {
+    use std::os::unix::process::CommandExt;
+    let mut command = std::process::Command::new(program);
+    command
+        .args(arguments)
+        .envs(variables.iter().map(|(name, value)| (name, value)));
+    if let Some(bytes) = stdin {
+        match file_with(&bytes) {
+            Ok(file) => command.stdin(file),
+            Err(error) => return error,
+        };
+    }
+    command.exec()
+}
+
+/// An open file without a name that holds these bytes.
+fn file_with(bytes: &[u8]) -> std::io::Result<std::fs::File> {
+    use std::io::{Seek, Write};
+    let dir = new_temporary_dir("callao-stdin")?;
+    let path = dir.join("stdin");
+    let opened = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(&path);
+    remove_tree(&dir)?;
+    let mut file = opened?;
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file)
+}
+
 /// The names in a directory, sorted; none where it cannot be read.
 pub fn names_in(dir: &Path) -> Vec<OsString> {
     let Ok(entries) = std::fs::read_dir(dir) else {

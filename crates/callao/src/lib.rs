@@ -15,7 +15,6 @@ mod demo;
 pub mod env_vars;
 pub mod error;
 pub mod exit_code;
-mod explain;
 mod get;
 mod history;
 pub mod host;

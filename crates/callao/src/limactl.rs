@@ -26,6 +26,15 @@ pub struct Limactl {
     path: PathBuf,
 }
 
+/// Where a template is.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'a> {
+    /// Its locator, as limactl reads it.
+    pub locator: &'a str,
+    /// What limactl reads for the locator `-`.
+    pub stdin: Option<&'a [u8]>,
+}
+
 /// A version of Lima.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {
@@ -50,10 +59,15 @@ impl Limactl {
     /// # Errors
     /// Usage: there is none.
     pub fn needed(host: &Host) -> Result<Limactl, CommandError> {
-        Limactl::find(host).ok_or_else(|| {
-            CommandError::usage("there is no limactl on PATH")
-                .hint("install Lima (https://lima-vm.io), or name the program in $CALLAO_LIMACTL")
-        })
+        match Limactl::find(host) {
+            Some(limactl) if host::is_program(&limactl.path) => Ok(limactl),
+            Some(limactl) => Err(CommandError::usage(format!(
+                "$CALLAO_LIMACTL is `{}`, which is not a program",
+                limactl.path.display()
+            ))),
+            None => Err(CommandError::usage("there is no limactl on PATH")
+                .hint("install Lima (https://lima-vm.io), or name the program in $CALLAO_LIMACTL")),
+        }
     }
 
     /// Where it is, as it was found: Lima looks for its files beside this name as well.
@@ -82,7 +96,7 @@ impl Limactl {
     /// # Errors
     /// It cannot be run, or refuses.
     pub fn version(&self, app: &App) -> Result<Version, CommandError> {
-        let ended = self.ask(app, &["--version"], VERSION_SECONDS_MAX)?;
+        let ended = self.ask(app, &["--version"], None, VERSION_SECONDS_MAX)?;
         if ended.code != 0 {
             return Err(self.refused("tell its version", &ended, ExitCode::Usage));
         }
@@ -96,7 +110,10 @@ impl Limactl {
     /// # Errors
     /// Usage: older than v2.0.
     pub fn check_version(&self, app: &App) -> Result<Version, CommandError> {
-        let version = self.version(app)?;
+        self.new_enough(self.version(app)?)
+    }
+
+    fn new_enough(&self, version: Version) -> Result<Version, CommandError> {
         if version.is_new_enough() {
             return Ok(version);
         }
@@ -114,8 +131,35 @@ impl Limactl {
     /// # Errors
     /// Template: what limactl says about it. Usage: limactl is too old.
     pub fn fill(&self, app: &App, locator: &str) -> Result<String, CommandError> {
-        let arguments = ["template", "copy", "--fill", "--", locator, "-"];
-        let ended = self.ask(app, &arguments, FILL_SECONDS_MAX)?;
+        let source = Source {
+            locator,
+            stdin: None,
+        };
+        self.fill_with(app, source, &[])
+    }
+
+    /// As [`Limactl::fill`], then changed by expressions of yq.
+    ///
+    /// # Errors
+    /// As [`Limactl::fill`].
+    pub fn fill_with(
+        &self,
+        app: &App,
+        source: Source<'_>,
+        changes: &[String],
+    ) -> Result<String, CommandError> {
+        let Source { locator, stdin } = source;
+        let expression = changes.join(" | ");
+        let ended = match changes {
+            [] => {
+                let arguments = ["template", "copy", "--fill", "--", locator, "-"];
+                self.ask(app, &arguments, stdin, FILL_SECONDS_MAX)
+            }
+            _ => {
+                let arguments = ["template", "yq", "--", locator, &expression];
+                self.ask(app, &arguments, stdin, FILL_SECONDS_MAX)
+            }
+        }?;
         if ended.code == 0 {
             return String::from_utf8(ended.stdout).map_err(|_| {
                 CommandError::new(
@@ -127,15 +171,26 @@ impl Limactl {
                 )
             });
         }
-        // Older ones have no --fill, or another one: the version explains it better than their message.
-        self.check_version(app)?;
+        // Too old explains more than the message of one that does not know the command.
+        if let Ok(version) = self.version(app) {
+            self.new_enough(version)?;
+        }
         Err(self.refused(&format!("read `{locator}`"), &ended, ExitCode::Template))
     }
 
-    fn ask(&self, app: &App, arguments: &[&str], seconds: u64) -> Result<Ended, CommandError> {
-        let program = Program::new(&self.path)
+    fn ask(
+        &self,
+        app: &App,
+        arguments: &[&str],
+        stdin: Option<&[u8]>,
+        seconds: u64,
+    ) -> Result<Ended, CommandError> {
+        let mut program = Program::new(&self.path)
             .arguments(arguments)
             .deadline(Duration::from_secs(seconds));
+        if let Some(bytes) = stdin {
+            program = program.stdin(bytes);
+        }
         program.run(&app.interrupt).map_err(|error| {
             let is_missing = matches!(
                 error,

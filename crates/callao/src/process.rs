@@ -259,10 +259,15 @@ pub fn on_path(
     name: &str,
     is_program: &dyn Fn(&Path) -> bool,
 ) -> Option<PathBuf> {
-    std::env::split_paths(path?)
-        .filter(|dir| dir.is_absolute())
+    path_dirs(path)
         .map(|dir| dir.join(name))
         .find(|path| is_program(path))
+}
+
+/// The absolute directories of a `PATH`.
+pub fn path_dirs(path: Option<&OsStr>) -> impl Iterator<Item = PathBuf> {
+    let dirs = path.map(std::env::split_paths);
+    dirs.into_iter().flatten().filter(|dir| dir.is_absolute())
 }
 
 /// A program that runs.

@@ -28,22 +28,21 @@ fn page() -> std::io::Result<Vec<u8>> {
     man.render_synopsis_section(&mut page)?;
     man.render_description_section(&mut page)?;
     man.render_options_section(&mut page)?;
-    for command in root
-        .get_subcommands()
-        .filter(|command| command.get_name() != "help")
-    {
-        command_section(command, &mut page)?;
-        for below in command
-            .get_subcommands()
-            .filter(|below| below.get_name() != "help")
-        {
-            command_section(below, &mut page)?;
-        }
-    }
+    sections_below(&root, &mut page)?;
     text_section("EXIT CODES", &ExitCode::table(), &mut page);
     text_section("ENVIRONMENT", &env_vars::table(), &mut page);
     text_section("SETTINGS", settings::DEFAULT_CONFIG, &mut page);
     Ok(page)
+}
+
+/// A section for each command below this one, at any depth.
+fn sections_below(command: &clap::Command, page: &mut Vec<u8>) -> std::io::Result<()> {
+    let shown = |below: &&clap::Command| below.get_name() != "help" && !below.is_hide_set();
+    for below in command.get_subcommands().filter(shown) {
+        command_section(below, page)?;
+        sections_below(below, page)?;
+    }
+    Ok(())
 }
 
 fn command_section(command: &clap::Command, page: &mut Vec<u8>) -> std::io::Result<()> {

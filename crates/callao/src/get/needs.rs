@@ -118,7 +118,11 @@ fn template_needs(
     Ok(needs)
 }
 
-fn host_arch(app: &App) -> Result<Arch, CommandError> {
+/// The architecture of this computer.
+///
+/// # Errors
+/// Usage: one that Lima does not know.
+pub(crate) fn host_arch(app: &App) -> Result<Arch, CommandError> {
     let name = app.host.arch();
     name.parse().map_err(|_| {
         CommandError::usage(format!(

@@ -15,8 +15,8 @@ fn help_teaches() {
     Commands:
       get          Fetch and verify files, into Lima's cache or to a file
       add          Compute digest and CID of files and make them known, without copying them
+      lima         Run limactl with its files fetched and verified beforehand
       cache        Look at what is in the cache
-      explain      Say where each file would come from and why, and how the last fetches went
       demo         Show in a throw-away directory, without network, what callao does
       completions  Print a completion script for a shell
       man          Print the manual page (view it with: callao man | man -l -)
@@ -169,6 +169,27 @@ fn help_of_get() {
       callao get ipfs://bafy.../a.img --kubo ~/.ipfs --only kubo
       callao get bafy... --car a.car -o a.img --offline
     "##);
+}
+
+#[test]
+fn help_of_lima() {
+    let env = TestEnvironment::new();
+    let help = env.succeed(&["lima", "--help"]).stdout;
+    for part in [
+        "callao lima start",
+        "plugins",
+        "takes the place of callao",
+        "--gateway",
+    ] {
+        assert!(help.contains(part), "{part}: {help}");
+    }
+    let help = env
+        .succeed(&["lima", "plugins", "install", "--help"])
+        .stdout;
+    assert!(help.contains("--dir <DIR>"), "{help}");
+    // Of what there is below, the manual tells as well.
+    let manual = env.succeed(&["man"]).stdout;
+    assert!(manual.contains("CALLAO LIMA PLUGINS REMOVE"), "{manual}");
 }
 
 #[test]
