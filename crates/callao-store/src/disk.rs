@@ -105,6 +105,12 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     fn sync_data(&self) -> io::Result<()>;
     /// The state of the file.
     fn stamp(&self) -> io::Result<Stamp>;
+    /// Bytes of the file that have been written, where the file system tells them from reserved ones; at most, where
+    /// it does not.
+    fn written_bytes(&self) -> io::Result<u64> {
+        let stamp = self.stamp()?;
+        Ok(stamp.size.min(stamp.blocks.saturating_mul(512)))
+    }
     /// Takes an exclusive `flock` on this handle; `false` if another handle holds it. Released when the handle goes.
     fn try_lock(&self) -> io::Result<bool>;
 }
@@ -313,6 +319,11 @@ impl DiskFile for RealFile {
         Ok(stamp_of(&self.0.metadata()?))
     }
 
+    #[cfg(target_os = "linux")]
+    fn written_bytes(&self) -> io::Result<u64> {
+        written_bytes(&self.0)
+    }
+
     fn try_lock(&self) -> io::Result<bool> {
         try_flock(&self.0)
     }
@@ -411,6 +422,24 @@ fn try_flock(file: &File) -> io::Result<bool> {
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
+    }
+}
+
+/// Adds up what SEEK_DATA and SEEK_HOLE tell: reserved space that was never written is a hole to them.
+#[cfg(target_os = "linux")]
+fn written_bytes(file: &File) -> io::Result<u64> {
+    use rustix::fs::{SeekFrom, seek};
+    let (mut written, mut at) = (0, 0);
+    loop {
+        let start = match seek(file, SeekFrom::Data(at)) {
+            Ok(start) => start,
+            // Nothing but a hole up to the end.
+            Err(rustix::io::Errno::NXIO) => return Ok(written),
+            Err(error) => return Err(error.into()),
+        };
+        let end = seek(file, SeekFrom::Hole(start))?;
+        written += end - start;
+        at = end;
     }
 }
 
@@ -535,6 +564,24 @@ mod tests {
         RealDisk.remove(&dir.join("f"))?;
         assert!(RealDisk.remove_dir(&dir)?);
         assert_eq!(RealDisk.stat(&dir)?, None);
+        Ok(())
+    }
+
+    #[test]
+    fn reserved_space_does_not_count_as_written() -> io::Result<()> {
+        let root = tempfile::tempdir()?;
+        let file = RealDisk.open_write(&root.path().join("f"))?;
+        file.allocate(8 << 20)?;
+        file.write_at(&[7; 1 << 20], 2 << 20)?;
+        file.sync_data()?;
+        let written = file.written_bytes()?;
+        assert!((1 << 20..=8 << 20).contains(&written), "{written}");
+        // A hole is told from data on every file system that has holes.
+        let sparse = RealDisk.open_write(&root.path().join("s"))?;
+        sparse.set_len(8 << 20)?;
+        sparse.write_at(&[7; 1 << 20], 2 << 20)?;
+        sparse.sync_data()?;
+        assert!((1 << 20..2 << 20).contains(&sparse.written_bytes()?));
         Ok(())
     }
 

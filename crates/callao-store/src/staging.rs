@@ -29,9 +29,11 @@ use journal::Journal;
 
 mod about;
 mod journal;
+mod leftover;
 
 pub use crate::lock::{WaitChoice, Waited};
 pub use about::About;
+pub use leftover::{Leftover, look};
 
 /// One staging file, locked. Shared by the threads of a fetch: every method takes `&self`.
 /// Dropping it releases the lock and keeps the files, for the next start.

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 mod add;
 mod cache;
+mod explain;
 mod get;
 mod lima;
 mod sources;
@@ -14,6 +15,7 @@ mod template;
 
 pub use add::AddArgs;
 pub use cache::{CacheCommand, VerifyArgs};
+pub use explain::ExplainArgs;
 pub use get::GetArgs;
 pub use lima::{LimaArgs, LimaCommand, PluginsCommand};
 pub use sources::{Discovery, Kind, SourceArgs};
@@ -77,6 +79,8 @@ pub enum Command {
     /// Look at what is in the cache
     #[command(subcommand)]
     Cache(CacheCommand),
+    /// Say where each file would come from and why, and how the last fetches went
+    Explain(Box<ExplainArgs>),
     /// Show in a throw-away directory, without network, what callao does
     Demo(DemoArgs),
     /// Print a completion script for a shell

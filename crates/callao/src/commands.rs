@@ -13,6 +13,7 @@ mod add;
 mod cache;
 mod completions;
 mod demo;
+mod explain;
 mod get;
 mod lima;
 mod man;
@@ -37,6 +38,10 @@ pub(crate) fn run(host: Host, cli: Cli, output: &Arc<Output>) -> Result<(), Comm
             &App::new(host, common, &Overrides::default(), output)?,
             &args,
         ),
+        Command::Explain(args) => {
+            let overrides = Overrides::of(&args.sources);
+            explain::run(&App::new(host, common, &overrides, output)?, *args)
+        }
         Command::Demo(args) => demo::run(&host, &args, output),
         Command::Completions(args) => completions::run(&args),
         Command::Man => man::run(),

@@ -4,7 +4,7 @@
 
 mod fresh;
 mod hashing;
-mod held;
+pub(crate) mod held;
 pub(crate) mod needs;
 pub(crate) mod plan;
 mod publish;

@@ -148,7 +148,7 @@ impl Recorder {
         let mut state = self.lock();
         if let Err(error) = ended {
             state.details.kept = state.done;
-            state.details.error = Some(shortened(&error.to_string()));
+            state.details.error = Some(shortened(&error.message));
         }
         let wanted_digest = want.digest.map(|digest| digest.to_string());
         let wanted_cid = want.cid.as_ref().map(callao_content::cid::text);

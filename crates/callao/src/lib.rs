@@ -15,6 +15,7 @@ mod demo;
 pub mod env_vars;
 pub mod error;
 pub mod exit_code;
+mod explain;
 mod get;
 mod history;
 pub mod host;

@@ -358,3 +358,34 @@ proptest! {
         prop_assert_eq!(held, sum);
     }
 }
+
+#[test]
+fn a_leftover_is_looked_at_without_touching_it() -> Result<(), Box<dyn std::error::Error>> {
+    let dir = tempfile::tempdir()?;
+    let places = Places::new(dir.path());
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    assert_eq!(look(&*disk, &places, "key")?, None);
+    let open = || {
+        Staging::open(
+            Arc::clone(&disk),
+            &places,
+            "key",
+            &About::default(),
+            &mut do_not_wait,
+        )
+    };
+    let staging = open()?;
+    staging.set_size(1 << 20)?;
+    staging.write(0, &[7; 4096])?;
+    let seen = look(&*disk, &places, "key")?.expect("it is there");
+    assert!(seen.in_use && seen.size == 1 << 20 && seen.bytes_at_most >= 4096);
+    drop(staging);
+    let seen = look(&*disk, &places, "key")?.expect("it is still there");
+    assert!(!seen.in_use);
+    assert!(open().is_ok(), "the look left no lock behind");
+    assert!(matches!(
+        look(&*disk, &places, "../key"),
+        Err(Error::BadKey { .. })
+    ));
+    Ok(())
+}

@@ -6,7 +6,7 @@ use crate::app::App;
 use crate::cli::GetArgs;
 use crate::error::CommandError;
 use crate::get::needs::{self, Choice};
-use crate::get::plan::Pins;
+use crate::get::plan::{Need, Pins};
 use crate::get::run::Job;
 use crate::get::sources::Places;
 use crate::get::what::{self, What};
@@ -14,22 +14,7 @@ use crate::get::{out_path, satisfy};
 use crate::host;
 
 pub(crate) fn run(app: &App, mut args: GetArgs) -> Result<(), CommandError> {
-    take_what_from_lists(&mut args, &app.host.arguments);
-    if args.what.is_empty() {
-        return Err(
-            CommandError::usage("WHAT is missing").hint("callao get --help tells what it can be")
-        );
-    }
-    let mut whats = Vec::new();
-    for text in &args.what {
-        whats.push(what::read(text, &app.host, &host::kind_of)?);
-    }
-    check_flags(&args, &whats)?;
-    let choice = choice(&args)?;
-    let mut needs = Vec::new();
-    for what in whats {
-        needs.extend(needs::of(app, what, &choice)?);
-    }
+    let needs = needs(app, &mut args)?;
     if args.output.is_some()
         && needs
             .iter()
@@ -62,6 +47,30 @@ pub(crate) fn run(app: &App, mut args: GetArgs) -> Result<(), CommandError> {
         }
     }
     Ok(())
+}
+
+/// What each WHAT needs; the flags that say what a single file must be are checked here.
+///
+/// # Errors
+/// Usage and template.
+pub(super) fn needs(app: &App, args: &mut GetArgs) -> Result<Vec<Need>, CommandError> {
+    take_what_from_lists(args, &app.host.arguments);
+    if args.what.is_empty() {
+        return Err(
+            CommandError::usage("WHAT is missing").hint("callao get --help tells what it can be")
+        );
+    }
+    let mut whats = Vec::new();
+    for text in &args.what {
+        whats.push(what::read(text, &app.host, &host::kind_of)?);
+    }
+    check_flags(args, &whats)?;
+    let choice = choice(args)?;
+    let mut needs = Vec::new();
+    for what in whats {
+        needs.extend(needs::of(app, what, &choice)?);
+    }
+    Ok(needs)
 }
 
 /// Flags that take several values swallow a WHAT that comes after them: `--mirror URL WHAT -o FILE`. If no other

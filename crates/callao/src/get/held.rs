@@ -33,7 +33,7 @@ pub(crate) struct Found {
 
 /// How wanted and known bytes relate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fit {
+pub(crate) enum Fit {
     Same(Proof),
     Other,
     /// What is known does not say: it has to be hashed.
@@ -260,7 +260,7 @@ fn judge(
 }
 
 /// What an IPFS address leads to never changes, and these bytes were proven when it was followed.
-fn is_of_this_address(held: &Held, location: &Location) -> bool {
+pub(crate) fn is_of_this_address(held: &Held, location: &Location) -> bool {
     location.address().is_some()
         && held.file.url.as_deref() == Some(&location.text)
         && matches!(held.object.verified, Verified::Cid | Verified::Both)
@@ -276,7 +276,7 @@ fn trusted_stamp(app: &App, held: &Held) -> Result<Option<Stamp>, CommandError> 
     Ok(stamp.filter(|stamp| Catalogue::trusted(held, stamp)))
 }
 
-fn fit(want: &Want, known: &Known) -> Fit {
+pub(crate) fn fit(want: &Want, known: &Known) -> Fit {
     let has_cid = want_roots(want)
         .iter()
         .any(|wanted| known.roots.iter().any(|root| cid::same_block(root, wanted)));

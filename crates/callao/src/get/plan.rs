@@ -8,7 +8,7 @@ use callao_content::Cid;
 use callao_content::address::IpfsAddress;
 use callao_content::cid;
 use callao_content::digest::Digest;
-use callao_template::{Arch, File, Selection};
+use callao_template::{Arch, File, Selection, Skipped};
 
 /// What a file is to the user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -231,6 +231,8 @@ pub(crate) struct Need {
     pub(crate) alternatives: Vec<Alternative>,
     /// Locations that are not tried because nothing says what their bytes are.
     pub(crate) unpinned: Vec<String>,
+    /// Files of the template that are not meant: of another architecture or variant.
+    pub(crate) skipped: Vec<Skipped>,
 }
 
 /// How strict to be with entries that have neither digest nor CID.
@@ -270,6 +272,9 @@ pub(crate) fn of_selection(selection: &Selection, archives: bool, pins: Pins) ->
             .map(|file| Alternative::of(Want::of_file(Noun::Archive, file)));
         needs.push(need(files.collect(), pins));
     }
+    if let Some(first) = needs.first_mut() {
+        first.skipped.clone_from(&selection.skipped);
+    }
     needs.retain(|need| !need.alternatives.is_empty() || !need.unpinned.is_empty());
     needs
 }
@@ -303,6 +308,7 @@ pub(crate) fn need(candidates: Vec<Alternative>, pins: Pins) -> Need {
         .map(|want| want.location().to_string());
     Need {
         unpinned: unpinned.collect(),
+        skipped: Vec::new(),
         alternatives: kept,
     }
 }

@@ -60,14 +60,19 @@ impl<'a> Job<'a> {
         if let Some(runtime) = self.runtime.get() {
             return Ok(runtime);
         }
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
-        let runtime = runtime.map_err(|error| {
-            CommandError::new(ExitCode::Unexpected, format!("failed to start: {error}"))
-        })?;
+        let runtime = new_runtime()?;
         Ok(self.runtime.get_or_init(|| runtime))
     }
+}
+
+/// A runtime on this thread.
+pub(crate) fn new_runtime() -> Result<Runtime, CommandError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.map_err(|error| {
+        CommandError::new(ExitCode::Unexpected, format!("failed to start: {error}"))
+    })
 }
 
 /// Gets one file and says what came of it.
@@ -245,11 +250,7 @@ fn open_staging(
         url: Some(want.location().into()),
         ..About::default()
     };
-    let key = match (&want.digest, &root) {
-        (Some(digest), _) => format!("{}-{}", digest.algorithm().name(), digest.hex()),
-        (None, Some(root)) => cid::text(root),
-        (None, None) => format!("url-{}", callao_store::places::lima_key(want.location())),
-    };
+    let key = staging_key(want, root.as_ref());
     let places = publish::staging_places(job)?;
     let opened = Staging::open(
         Arc::clone(&app.disk),
@@ -268,17 +269,31 @@ fn open_staging(
     Ok(Arc::new(staging))
 }
 
+/// The name of a file's staging file.
+pub(crate) fn staging_key(want: &Want, root: Option<&Cid>) -> String {
+    match (&want.digest, root) {
+        (Some(digest), _) => format!("{}-{}", digest.algorithm().name(), digest.hex()),
+        (None, Some(root)) => cid::text(root),
+        (None, None) => format!("url-{}", callao_store::places::lima_key(want.location())),
+    }
+}
+
+/// The CID of the file itself, as far as it is known without asking anybody.
+pub(crate) fn root_without_asking(app: &App, want: &Want) -> Option<Cid> {
+    let address = || want.locations.iter().find_map(Location::address);
+    let of_a_file = |address: &&IpfsAddress| address.path.is_empty() || is_known_file(app, address);
+    want.cid
+        .or_else(|| address().filter(of_a_file).map(|address| address.cid))
+}
+
 /// The CID of the file itself: given, or found by following the path of an IPFS address.
 fn root_of(job: &Job<'_>, want: &Want, runtime: &Runtime) -> Result<Option<Cid>, CommandError> {
-    if want.cid.is_some() {
-        return Ok(want.cid);
+    if let Some(root) = root_without_asking(job.app, want) {
+        return Ok(Some(root));
     }
     let Some(address) = want.locations.iter().find_map(Location::address) else {
         return Ok(None);
     };
-    if address.path.is_empty() || is_known_file(job, address) {
-        return Ok(Some(address.cid));
-    }
     let sources: Vec<Arc<dyn Source>> = job
         .places
         .sources(want, Some(address.cid))?
@@ -331,8 +346,8 @@ fn app_token<'a>(job: &'a Job<'_>) -> &'a tokio_util::sync::CancellationToken {
 }
 
 /// `ipfs://CID/name`, where a proof on disk says that the CID is that of a file.
-fn is_known_file(job: &Job<'_>, address: &IpfsAddress) -> bool {
-    proof::load(&*job.app.disk, &job.app.places, &address.cid).is_some()
+fn is_known_file(app: &App, address: &IpfsAddress) -> bool {
+    proof::load(&*app.disk, &app.places, &address.cid).is_some()
 }
 
 /// Why there is no source, and what can be done.

@@ -114,6 +114,7 @@ mod tests {
         let need = Need {
             alternatives: Vec::new(),
             unpinned: vec!["https://h/latest.img".into()],
+            skipped: Vec::new(),
         };
         let error = none_worked(&need, vec![CommandError::new(ExitCode::NotFound, "gone")]);
         assert_eq!(

@@ -9,7 +9,6 @@ use callao_content::Cid;
 use callao_fetch::answer::Waits;
 use callao_fetch::client::{self, ClientOptions, Proxies};
 use callao_fetch::netfilter::Scope;
-use callao_fetch::routing::Router;
 use callao_fetch::source::blocks::Blocks;
 use callao_fetch::source::file::LocalFile;
 use callao_fetch::source::gateway::{Gateway, GatewayOptions};
@@ -31,6 +30,10 @@ use crate::cli::{Discovery, Kind, SourceArgs};
 use crate::error::CommandError;
 use crate::exit_code::ExitCode;
 use crate::host::{self, FileKind};
+
+mod looking;
+
+pub(crate) use looking::{Search, Unasked};
 
 /// Providers that are on their way to the engine.
 const LATE_COUNT_MAX: usize = 16;
@@ -223,36 +226,19 @@ impl Places {
     /// done. The tasks end when the set is dropped.
     /// Must be called on a runtime.
     pub(crate) fn late(&self, cid: Option<Cid>) -> Result<Option<Late>, CommandError> {
-        let Some(cid) =
-            cid.filter(|_| !self.offline && self.allows(Kind::Gateway) && !self.routers.is_empty())
-        else {
+        let searches = self.searches(cid)?;
+        if searches.is_empty() {
             return Ok(None);
-        };
+        }
         let mut tasks = JoinSet::new();
         let (found, late) = mpsc::channel::<Arc<dyn Source>>(LATE_COUNT_MAX);
-        for base in &self.routers {
-            let router = Router::new(
-                self.clients.blocks()?,
-                base.clone(),
-                self.waits,
-                Scope::Public,
-            );
-            let (client, waits, found) = (self.clients.routed()?, self.waits, found.clone());
+        for search in searches {
+            let found = found.clone();
             tasks.spawn(async move {
-                let mut give = |provider: callao_fetch::routing::Provider| {
-                    for url in provider.gateways {
-                        let options = GatewayOptions {
-                            waits,
-                            ..GatewayOptions::default()
-                        };
-                        // Full or closed: there are more than enough, or nobody wants any more.
-                        found
-                            .try_send(Arc::new(Gateway::new(client.clone(), url, cid, options)))
-                            .unwrap_or(());
-                    }
-                };
+                // Full or closed: there are more than enough, or nobody wants any more.
+                let mut give = |source| found.try_send(source).unwrap_or(());
                 // A router that fails is no reason to stop: it only knows of further places.
-                router.providers(&cid, &mut give).await.unwrap_or(0);
+                search.run(&mut give).await.unwrap_or(0);
             });
         }
         Ok(Some(Late {

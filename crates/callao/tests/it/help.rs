@@ -17,6 +17,7 @@ fn help_teaches() {
       add          Compute digest and CID of files and make them known, without copying them
       lima         Run limactl with its files fetched and verified beforehand
       cache        Look at what is in the cache
+      explain      Say where each file would come from and why, and how the last fetches went
       demo         Show in a throw-away directory, without network, what callao does
       completions  Print a completion script for a shell
       man          Print the manual page (view it with: callao man | man -l -)

@@ -15,6 +15,7 @@ mod demo;
 mod discovery;
 mod disk;
 mod env;
+mod explain;
 mod get;
 mod help;
 mod interrupts;
