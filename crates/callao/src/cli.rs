@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 mod add;
 mod cache;
+mod doctor;
 mod explain;
 mod get;
 mod lima;
@@ -15,6 +16,7 @@ mod template;
 
 pub use add::AddArgs;
 pub use cache::{CacheCommand, VerifyArgs};
+pub use doctor::DoctorArgs;
 pub use explain::ExplainArgs;
 pub use get::GetArgs;
 pub use lima::{LimaArgs, LimaCommand, PluginsCommand};
@@ -81,6 +83,8 @@ pub enum Command {
     Cache(CacheCommand),
     /// Say where each file would come from and why, and how the last fetches went
     Explain(Box<ExplainArgs>),
+    /// Check whether callao can work on this computer, and say what to do
+    Doctor(DoctorArgs),
     /// Show in a throw-away directory, without network, what callao does
     Demo(DemoArgs),
     /// Print a completion script for a shell

@@ -13,6 +13,7 @@ mod add;
 mod cache;
 mod completions;
 mod demo;
+mod doctor;
 mod explain;
 mod get;
 mod lima;
@@ -41,6 +42,12 @@ pub(crate) fn run(host: Host, cli: Cli, output: &Arc<Output>) -> Result<(), Comm
         Command::Explain(args) => {
             let overrides = Overrides::of(&args.sources);
             explain::run(&App::new(host, common, &overrides, output)?, *args)
+        }
+        Command::Doctor(args) => {
+            let overrides = Overrides::of(&args.sources);
+            let app = App::new(host, common, &overrides, output)
+                .map_err(|error| doctor::no_settings(output, error))?;
+            doctor::run(&app, &args)
         }
         Command::Demo(args) => demo::run(&host, &args, output),
         Command::Completions(args) => completions::run(&args),

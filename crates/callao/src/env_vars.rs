@@ -28,6 +28,21 @@ pub const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
 pub const HOME: &str = "HOME";
 /// Cache base on Windows.
 pub const LOCAL_APP_DATA: &str = "LocalAppData";
+/// A file of certificates to trust, instead of those of the system.
+pub const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
+/// A directory of them.
+pub const SSL_CERT_DIR: &str = "SSL_CERT_DIR";
+/// Proxies, in the spellings that the HTTP client reads.
+pub const PROXIES: [&str; 8] = [
+    "HTTPS_PROXY",
+    "https_proxy",
+    "HTTP_PROXY",
+    "http_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+    "NO_PROXY",
+    "no_proxy",
+];
 /// Set to anything: no colours.
 pub const NO_COLOR: &str = "NO_COLOR";
 /// `dumb`: no progress bar, no colours.

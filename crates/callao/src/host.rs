@@ -156,8 +156,49 @@ pub fn is_program(path: &Path) -> bool {
 
 /// Whether files can be made in a directory.
 pub fn is_writable(dir: &Path) -> bool {
+    may_write(dir).is_ok()
+}
+
+/// Why files cannot be made in a directory.
+///
+/// # Errors
+/// The reason.
+pub fn may_write(dir: &Path) -> std::io::Result<()> {
     let wanted = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
-    rustix::fs::access(dir, wanted).is_ok()
+    Ok(rustix::fs::access(dir, wanted)?)
+}
+
+/// Why a device cannot be opened for reading and writing.
+///
+/// # Errors
+/// The reason.
+pub fn may_use(device: &Path) -> std::io::Result<()> {
+    let opened = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(device);
+    opened.map(drop)
+}
+
+/// The owner's number and the mode of a path; `None` when there is nothing.
+pub fn owner_and_mode(path: &Path) -> Option<(u32, u32)> {
+    use std::os::unix::fs::MetadataExt;
+    let about = std::fs::metadata(path).ok()?;
+    Some((about.uid(), about.mode()))
+}
+
+/// The number of the user whose rights this process has.
+pub fn user_id() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// Bytes that this user may still write to the file system of a path.
+///
+/// # Errors
+/// The path is not there, or the file system does not tell.
+pub fn free_bytes(path: &Path) -> std::io::Result<u64> {
+    let about = rustix::fs::statvfs(path)?;
+    Ok(about.f_bavail.saturating_mul(about.f_frsize))
 }
 
 /// Writes a file that may be run; it appears complete or not at all.

@@ -12,6 +12,7 @@ pub mod app;
 pub mod cli;
 pub mod commands;
 mod demo;
+mod doctor;
 pub mod env_vars;
 pub mod error;
 pub mod exit_code;

@@ -20,6 +20,8 @@ const LOCK_SECONDS_MAX: u64 = 24 * 3600;
 /// Everything that can be set, decided.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
+    /// The settings file that was read.
+    pub file: Option<PathBuf>,
     /// The directory that holds `lima/` and `callao/`.
     pub cache_dir: PathBuf,
     /// Where callao may look on its own.
@@ -79,11 +81,16 @@ impl Settings {
         overrides: &Overrides,
     ) -> Result<Settings, CommandError> {
         let mut file = parse(DEFAULT_CONFIG, Path::new("default-config.toml"))?;
+        let mut read = None;
         if let Some((path, text)) = read_file(host, common)? {
             file.take_over(parse(&text, &path)?);
+            read = Some(path);
         }
         file.environment(host)?;
-        file.decide(host, common, overrides)
+        Ok(Settings {
+            file: read,
+            ..file.decide(host, common, overrides)?
+        })
     }
 }
 
@@ -219,6 +226,7 @@ impl File {
             .unwrap_or(0)
             .min(LOCK_SECONDS_MAX);
         Ok(Settings {
+            file: None,
             cache_dir,
             discovery: overrides
                 .discovery

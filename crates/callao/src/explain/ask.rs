@@ -228,8 +228,8 @@ fn answer_of(error: &SourceError) -> Answer {
     }
 }
 
-/// Asks a router, then those whom it names.
-async fn look(search: Search, root: Option<Cid>, wait: Duration) -> (AskedRouter, Vec<Asked>) {
+/// Asks a router; answers also with the gateways that it names.
+pub(crate) async fn router(search: Search, wait: Duration) -> (AskedRouter, Vec<Arc<dyn Source>>) {
     let place = search.place().trim_end_matches('/').to_owned();
     let begun = Instant::now();
     let mut found: Vec<Arc<dyn Source>> = Vec::new();
@@ -243,14 +243,20 @@ async fn look(search: Search, root: Option<Cid>, wait: Duration) -> (AskedRouter
         Err(_) => Err(format!("no answer within {} ms", wait.as_millis())),
     };
     let router = AskedRouter {
-        place: place.clone(),
+        place,
         providers: said.as_ref().ok().copied(),
         reason: said.err(),
         latency_ms: milliseconds(begun.elapsed()),
     };
+    (router, found)
+}
+
+/// Asks a router, then those whom it names.
+async fn look(search: Search, root: Option<Cid>, wait: Duration) -> (AskedRouter, Vec<Asked>) {
+    let (router, found) = router(search, wait).await;
     let mut tasks = JoinSet::new();
     for source in found {
-        let place = place.clone();
+        let place = router.place.clone();
         tasks.spawn(async move { ask(&source, root, wait, Some(place)).await });
     }
     let mut asked = tasks.join_all().await;

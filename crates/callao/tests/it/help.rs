@@ -18,6 +18,7 @@ fn help_teaches() {
       lima         Run limactl with its files fetched and verified beforehand
       cache        Look at what is in the cache
       explain      Say where each file would come from and why, and how the last fetches went
+      doctor       Check whether callao can work on this computer, and say what to do
       demo         Show in a throw-away directory, without network, what callao does
       completions  Print a completion script for a shell
       man          Print the manual page (view it with: callao man | man -l -)

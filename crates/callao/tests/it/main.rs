@@ -14,6 +14,7 @@ mod cache;
 mod demo;
 mod discovery;
 mod disk;
+mod doctor;
 mod env;
 mod explain;
 mod get;
