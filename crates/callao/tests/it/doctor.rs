@@ -38,6 +38,7 @@ fn a_new_user_sees_what_is_there_and_what_is_not() {
     let begins = ["ok ", "note ", "warning ", "problem "];
     let steady: String = env
         .steady(&run.stdout)
+        .replace("$DIR/home", "~")
         .split_inclusive('\n')
         .filter(|line| begins.iter().any(|word| line.starts_with(word)))
         .filter(|line| !own.iter().any(|name| line.contains(name)))
@@ -48,9 +49,9 @@ fn a_new_user_sees_what_is_there_and_what_is_not() {
     note     links            not tried: the directories are not there yet
     ok       catalogue        there is none yet
     note     limactl          there is none on PATH: `get` works without
-    note     Lima home        `$DIR/home/.lima` (the usual place) is not there
+    note     Lima home        `~/.lima` (the usual place) is not there
     ok       discovery        `none`: only the places that you or a template name
-    note     kubo repository  `$DIR/home/.ipfs` is not there: `get` works without
+    note     kubo repository  `~/.ipfs` is not there: `get` works without
     ok       proxies          the environment names none
     ok       clock            plausible; nobody was heard who could confirm it
     "##);
@@ -274,7 +275,9 @@ fn a_repository_that_only_kubo_reads() {
         .output()
         .expect("it runs");
     let text = env.steady(&String::from_utf8_lossy(&output.stdout));
-    let (_, finding) = text.split_once("\nwarning  kubo repository").expect("it warns");
+    let (_, finding) = text
+        .split_once("\nwarning  kubo repository")
+        .expect("it warns");
     let lines: Vec<_> = finding.lines().take(3).collect();
     assert_snapshot!(lines.join("\n"), @r##"
       $DIR/in/repository keeps its blocks in pebbleds, which only kubo itself can read: 
