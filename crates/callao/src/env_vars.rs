@@ -81,7 +81,10 @@ pub const TABLE: &[(&str, &str)] = &[
     ),
     (NO_COLOR, "set: no colours"),
     ("HTTPS_PROXY, HTTP_PROXY, NO_PROXY, ALL_PROXY", "proxies"),
-    ("SSL_CERT_FILE", "certificates to trust"),
+    (
+        "SSL_CERT_FILE, SSL_CERT_DIR",
+        "certificates to trust, instead of the system's",
+    ),
 ];
 
 /// The table as text, one variable a line.

@@ -131,7 +131,7 @@ fn of_entry(
         location: Some(location.text.clone()),
         owner: "lima",
         is_wanted_place: true,
-        digest_files: entry.digests.iter().map(ToString::to_string).collect(),
+        digest_files: digest_files(entry),
         ..copy(
             &entry.path,
             state,
@@ -186,14 +186,23 @@ fn of_held(app: &App, want: &Want, held: &Held) -> Result<Option<Copy>, CommandE
         Some(stamp) if stamp.size == held.object.size => State::Touched,
         _ => return Ok(None),
     };
+    let location = held.file.url.as_ref();
+    let entry = location.filter(|_| held.file.kind == Kind::Lima);
+    let entry = entry.map(|location| lima::read_entry(&*app.disk, &app.places, location));
+    let believed = entry.transpose()?.flatten();
     Ok(Some(Copy {
-        location: held.file.url.clone(),
+        digest_files: believed.map_or_else(Vec::new, |entry| digest_files(&entry)),
+        location: location.cloned(),
         owner: match held.file.kind {
             Kind::Lima => "lima",
             Kind::User => "user",
         },
         ..copy(path, state, Some(held.object.size), Some(held))
     }))
+}
+
+fn digest_files(entry: &Entry) -> Vec<String> {
+    entry.digests.iter().map(ToString::to_string).collect()
 }
 
 fn copy(path: &Path, state: State, size: Option<u64>, held: Option<&Held>) -> Copy {

@@ -254,6 +254,16 @@ fn a_real_kubo_is_found_with_its_datastore_and_its_version() {
     assert_eq!(state, "ok");
     assert!(words.contains(" is kubo 0."), "{words}");
     assert!(words.contains("bytes come by its gateway"), "{words}");
+    // As a gateway it says what time it is.
+    let run = env.run(&["doctor", "--json", "--gateway", daemon.gateway_url()]);
+    assert_eq!(states(&run, "gateway"), ["ok"]);
+    assert!(
+        found(&run, "clock")[0]
+            .1
+            .starts_with("agrees with that of http://127.0.0.1:"),
+        "{}",
+        run.stdout
+    );
     // A killed daemon leaves its `api` file behind.
     daemon.kill();
     let run = doctor("lan");

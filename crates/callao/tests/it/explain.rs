@@ -309,7 +309,13 @@ fn each_state_of_an_entry_has_its_word() {
         "--digest",
         &digest,
     ]);
-    assert_eq!(run.last("explanation")["verdict"], "link");
+    let explanation = run.last("explanation");
+    assert_eq!(explanation["verdict"], "link");
+    let copy = &explanation["copies"][0];
+    assert_eq!(
+        (&copy["location"], &copy["digest_files"][0]),
+        (&url.clone().into(), &digest.clone().into())
+    );
     let unpinned = env.run(&["explain", "--offline", "--json", &url]);
     assert_eq!(unpinned.last("explanation")["verdict"], "ask_server");
     fs::remove_file(entry.join("data")).expect("data");
@@ -554,4 +560,40 @@ fn a_history_that_cannot_be_written_costs_nothing() {
     let run = env.run(&["explain", "--json", &origin.url(), "--digest", &digest]);
     assert_eq!(run.code, Some(0));
     assert_eq!(run.last("explanation")["history"], serde_json::json!([]));
+}
+
+#[test]
+fn lies_and_contradictions_are_in_the_history() {
+    let (env, sample) = (TestEnvironment::new(), Sample::random(413, SIZE));
+    let lying = Gateway::start(
+        vec![sample.file()],
+        Vec::new(),
+        GatewayBehaviour {
+            wrong: Some(Which::EveryRaw),
+            ..GatewayBehaviour::default()
+        },
+    );
+    let happenings = |flags: &[&str], past: usize| {
+        let run = env.run(&[&["explain", "--json", "--offline"], flags].concat());
+        let happenings = run.last("explanation")["history"][past]["happenings"].clone();
+        let what = |one: &Value| one["what"].as_str().unwrap_or_default().to_owned();
+        let all = happenings.as_array().expect("a list").iter().map(what);
+        all.collect::<Vec<_>>()
+    };
+    let (cid, gateway) = (sample.cid(), lying.url());
+    let run = env.run(&["get", &cid, "--gateway", &gateway]);
+    assert_eq!(run.code, Some(5), "{}", run.stderr);
+    assert_eq!(happenings(&[&cid], 0), ["banned"]);
+    // The CID is that of other bytes than the digest: the digest decides.
+    let other = Sample::random(414, SIZE);
+    let honest = Gateway::start(vec![other.file()], Vec::new(), GatewayBehaviour::default());
+    let origin = Origin::start(sample.bytes.clone(), Behaviour::default());
+    let digest = sample.digest.to_string();
+    let flags = [&*origin.url(), "--digest", &digest, "--cid", &other.cid()];
+    env.succeed(&[&["get", "--gateway", &honest.url()], &flags[..]].concat());
+    let seen = happenings(&flags, 0);
+    assert!(
+        seen.contains(&"cid_contradicts_digest".to_owned()),
+        "{seen:?}"
+    );
 }
