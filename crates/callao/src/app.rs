@@ -1,7 +1,6 @@
 //! What every command works with: settings, output, disk, the places on it, and the signals. Knows no command.
 
-use std::cell::OnceCell;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use callao_store::catalogue::Catalogue;
@@ -31,7 +30,7 @@ pub struct App {
     pub places: Places,
     /// Signals.
     pub interrupt: Interrupt,
-    catalogue: OnceCell<Option<Catalogue>>,
+    catalogue: OnceLock<Option<Catalogue>>,
 }
 
 impl App {
@@ -61,7 +60,7 @@ impl App {
             disk: Arc::new(RealDisk),
             places,
             interrupt,
-            catalogue: OnceCell::new(),
+            catalogue: OnceLock::new(),
         })
     }
 

@@ -11,6 +11,7 @@ mod doctor;
 mod explain;
 mod get;
 mod lima;
+mod lock;
 mod sources;
 mod template;
 
@@ -20,6 +21,7 @@ pub use doctor::DoctorArgs;
 pub use explain::ExplainArgs;
 pub use get::GetArgs;
 pub use lima::{LimaArgs, LimaCommand, PluginsCommand};
+pub use lock::LockArgs;
 pub use sources::{Discovery, Kind, SourceArgs};
 pub use template::TemplateArgs;
 
@@ -28,6 +30,7 @@ Examples:
   callao get template.yaml          every file of a template, into Lima's cache
   callao get https://host/a.img --digest sha256:...
   callao get ipfs://bafy.../a.img   from gateways, a kubo on this computer, a CAR
+  callao lock template.yaml         digest and CID of every file, into the template
   callao add disk.img               digest, CID, and the lines for a template
   callao demo                       see it at work, without network
 
@@ -78,6 +81,8 @@ pub enum Command {
     Add(AddArgs),
     /// Run limactl with its files fetched and verified beforehand
     Lima(Box<LimaArgs>),
+    /// Write the digest and the CID of every file into a template
+    Lock(Box<LockArgs>),
     /// Look at what is in the cache
     #[command(subcommand)]
     Cache(CacheCommand),

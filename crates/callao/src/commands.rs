@@ -17,6 +17,7 @@ mod doctor;
 mod explain;
 mod get;
 mod lima;
+mod lock;
 mod man;
 
 /// Does what the command line says.
@@ -26,6 +27,10 @@ pub(crate) fn run(host: Host, cli: Cli, output: &Arc<Output>) -> Result<(), Comm
         Command::Get(args) => {
             let overrides = Overrides::of(&args.sources);
             get::run(&App::new(host, common, &overrides, output)?, *args)
+        }
+        Command::Lock(args) => {
+            let overrides = Overrides::of(&args.sources);
+            lock::run(&App::new(host, common, &overrides, output)?, &args)
         }
         Command::Add(args) => add::run(
             &App::new(host, common, &Overrides::default(), output)?,

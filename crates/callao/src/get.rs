@@ -3,7 +3,7 @@
 //! bytes go (`publish`), and what is said about it (`report`).
 
 mod fresh;
-mod hashing;
+pub(crate) mod hashing;
 pub(crate) mod held;
 pub(crate) mod needs;
 pub(crate) mod plan;

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::io::{IsTerminal, Read};
+use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
 use crate::env_vars;
@@ -135,6 +135,47 @@ pub fn read_small_file(path: &Path, bytes_max: u64) -> std::io::Result<Vec<u8>> 
         return Err(std::io::ErrorKind::FileTooLarge.into());
     }
     Ok(bytes)
+}
+
+/// Gives a small file other bytes, durably, complete or not at all: its mode and (where that is allowed) its owner stay.
+/// `false`, and nothing is changed, if it does not hold `before` any more.
+///
+/// # Errors
+/// It cannot be read or written, or is read-only.
+pub fn replace_file(
+    path: &Path,
+    temporary: &Path,
+    before: &[u8],
+    after: &[u8],
+) -> std::io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let about = std::fs::metadata(path)?;
+    if about.permissions().readonly() {
+        return Err(std::io::ErrorKind::ReadOnlyFilesystem.into());
+    }
+    let written = || {
+        let mut file = std::fs::File::create_new(temporary)?;
+        file.write_all(after)?;
+        // Not everybody may give files away; they are the user's own in nearly all cases.
+        std::os::unix::fs::chown(temporary, Some(about.uid()), Some(about.gid())).unwrap_or(());
+        file.set_permissions(about.permissions())?;
+        file.sync_all()?;
+        // As late as can be: what somebody writes from here on would have to be written within microseconds.
+        if std::fs::read(path)? != before {
+            return Ok(false);
+        }
+        std::fs::rename(temporary, path)?;
+        if let Some(dir) = path.parent() {
+            std::fs::File::open(dir)?.sync_all()?;
+        }
+        Ok(true)
+    };
+    let done = written();
+    if !matches!(done, Ok(true)) {
+        // The first error is the one to tell.
+        std::fs::remove_file(temporary).unwrap_or(());
+    }
+    done
 }
 
 /// What a path is, following links; `None` when there is nothing.

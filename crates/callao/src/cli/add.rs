@@ -38,7 +38,8 @@ pub struct AddArgs {
     pub car: Option<PathBuf>,
 }
 
-fn profile_names() -> clap::builder::PossibleValuesParser {
+/// The names that `--profile` takes.
+pub(super) fn profile_names() -> clap::builder::PossibleValuesParser {
     callao_content::profile::Profile::ALL
         .iter()
         .map(|profile| profile.name())

@@ -164,7 +164,7 @@ impl Want {
     }
 
     /// Whether both certainly name the same bytes, and nothing says the contrary.
-    fn is_same_file(&self, other: &Want) -> bool {
+    pub(crate) fn is_same_file(&self, other: &Want) -> bool {
         match (self.digest, other.digest) {
             (Some(mine), Some(theirs)) if mine.algorithm() == theirs.algorithm() => mine == theirs,
             _ => self.has_same_cid(other),
@@ -190,7 +190,7 @@ impl Want {
         addresses.any(|address| address.path.len() <= 1 && cid::same_block(&address.cid, file))
     }
 
-    fn take_over(&mut self, other: Want) {
+    pub(crate) fn take_over(&mut self, other: Want) {
         self.digest = self.digest.or(other.digest);
         self.cid = self.cid.or(other.cid);
         for location in other.locations {

@@ -36,7 +36,7 @@ pub(crate) fn local(job: &Job<'_>, want: &Want, found: Found) -> Result<json::Go
     if let Some(out) = &job.output {
         return copy_out(job, want, &found, out, json::From::Local);
     }
-    report::local(job.app, want, &found);
+    report::local(job, want, &found);
     Ok(report::held(want, &found, json::From::Local))
 }
 

@@ -11,6 +11,7 @@ use callao_store::links::How;
 use super::held::Found;
 use super::plan::Want;
 use super::publish::root_text;
+use super::run::Job;
 use crate::app::App;
 use crate::output::{human, json};
 
@@ -69,13 +70,14 @@ pub(crate) fn linked(app: &App, from: &Path, published: &Published) {
 }
 
 /// A local file was verified in place.
-pub(crate) fn local(app: &App, want: &Want, found: &Found) {
+pub(crate) fn local(job: &Job<'_>, want: &Want, found: &Found) {
+    let app = job.app;
     app.output.info(format!(
         "Using `{}` as it stands: {}",
         found.path.display(),
         proof_words(found.proof)
     ));
-    if found.proof == Proof::Nothing {
+    if found.proof == Proof::Nothing && job.teaches_to_lock {
         how_to_lock(
             app,
             want,
@@ -95,7 +97,8 @@ pub(crate) fn copied(app: &App, from: &Path, out: &Path) {
 }
 
 /// A file was fetched: from whom, and why not from the others.
-pub(crate) fn fetched(app: &App, want: &Want, report: &Report, layout: &Layout) {
+pub(crate) fn fetched(job: &Job<'_>, want: &Want, report: &Report, layout: &Layout) {
+    let app = job.app;
     app.output.info(format!(
         "Downloaded {} from `{}`: {} in {} ({}), {}",
         want.noun.text(),
@@ -132,7 +135,7 @@ pub(crate) fn fetched(app: &App, want: &Want, report: &Report, layout: &Layout) 
             cid::text(wrong)
         ));
     }
-    if report.proof == Proof::Nothing {
+    if report.proof == Proof::Nothing && job.teaches_to_lock {
         let digest = report
             .digests
             .first()

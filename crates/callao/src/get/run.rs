@@ -34,6 +34,8 @@ pub(crate) struct Job<'a> {
     pub(crate) strict: bool,
     /// Entries that were tried before the one that is tried now, for the history.
     pub(crate) instead_of: RefCell<Vec<InsteadOf>>,
+    /// Whether a user who gets bytes that nothing vouches for is told how to lock them.
+    pub(crate) teaches_to_lock: bool,
     runtime: OnceCell<Runtime>,
 }
 
@@ -51,6 +53,7 @@ impl<'a> Job<'a> {
             output,
             strict,
             instead_of: RefCell::default(),
+            teaches_to_lock: true,
             runtime: OnceCell::new(),
         }
     }
@@ -233,7 +236,7 @@ fn complete(
 ) -> Result<json::Got, CommandError> {
     let Finished { report, layout } = finished;
     let got = publish::fetched(job, want, &report, &layout, staging)?;
-    report::fetched(job.app, want, &report, &layout);
+    report::fetched(job, want, &report, &layout);
     Ok(got)
 }
 

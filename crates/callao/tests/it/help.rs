@@ -16,6 +16,7 @@ fn help_teaches() {
       get          Fetch and verify files, into Lima's cache or to a file
       add          Compute digest and CID of files and make them known, without copying them
       lima         Run limactl with its files fetched and verified beforehand
+      lock         Write the digest and the CID of every file into a template
       cache        Look at what is in the cache
       explain      Say where each file would come from and why, and how the last fetches went
       doctor       Check whether callao can work on this computer, and say what to do
@@ -42,6 +43,7 @@ fn help_teaches() {
       callao get template.yaml          every file of a template, into Lima's cache
       callao get https://host/a.img --digest sha256:...
       callao get ipfs://bafy.../a.img   from gateways, a kubo on this computer, a CAR
+      callao lock template.yaml         digest and CID of every file, into the template
       callao add disk.img               digest, CID, and the lines for a template
       callao demo                       see it at work, without network
 
@@ -233,6 +235,75 @@ fn help_of_add() {
       callao add disk.img
       callao add --only-hash --profile unixfs-v1-2025 disk.img
       callao add disk.img --car disk.car
+    "##);
+}
+
+#[test]
+fn help_of_lock() {
+    let env = TestEnvironment::new();
+    let help = env.succeed(&["lock", "--help"]).stdout;
+    let (own, rest) = help
+        .split_once("\nWhere to look:")
+        .expect("the flags of sources");
+    assert_snapshot!(own, @r##"
+    Write the digest and the CID of every file into a template
+
+    Usage: callao lock [OPTIONS] <TEMPLATE>
+
+    Arguments:
+      <TEMPLATE>
+              Template to change in place, or - to read it from stdin and print it
+
+    Options:
+          --arch <ARCH>
+              Only files for these architectures [default: all]
+
+          --profile <PROFILE>
+              How CIDs are made: kubo-cid-v1 is `ipfs add --cid-version=1`
+              
+              [default: kubo-cid-v1]
+              [possible values: unixfs-v0-2015, kubo-cid-v1, kubo-cid-v1-dag-pb, kubo-raw-leaves,
+              legacy-1mib, unixfs-v1-2025]
+
+          --check
+              Write nothing; say whether all digests and CIDs are there and name the bytes
+
+          --allow-unpinned
+              With --check: entries with neither digest nor CID are no fault
+
+          --dry-run
+              Write nothing; print a unified diff
+
+          --add-ipfs
+              Put an entry with location ipfs://CID/name in front of each entry that has a digest or a
+              CID
+
+          --pin-latest
+              Lock entries with neither digest nor CID ("latest") to what they are now
+
+          --lock-seconds <SECONDS>
+              How long to wait for another process that is busy with the same file
+
+      -h, --help
+              Print help (see a summary with '-h')
+    "##);
+    let (_, examples) = rest
+        .split_once("[default: ~/.cache]\n")
+        .expect("the last flag");
+    assert_snapshot!(examples, @r##"
+    Every file of the template (image, kernel, initrd, archive) is looked for in the
+    cache or fetched into it, and its digest and CID are written beside its location.
+    Comments, order, quotes and indentation stay as they are. Files of a `base:` are
+    locked in the base.
+
+    With --check nothing is written. Exit code 5: a digest or a CID does not name the
+    bytes; 8: one is missing.
+
+    Examples:
+      callao lock template.yaml
+      callao lock template.yaml --dry-run | less
+      callao lock template.yaml --check --arch x86_64
+      callao lock - < template.yaml > locked.yaml
     "##);
 }
 

@@ -22,6 +22,8 @@ mod help;
 mod interrupts;
 mod lima;
 mod limactl;
+mod lock;
+mod lock_faults;
 mod locks;
 mod pins;
 mod real;

@@ -6,6 +6,7 @@ mod https;
 mod kill;
 mod kubo;
 mod lima;
+mod lock;
 mod memory;
 mod mirrors;
 
@@ -74,6 +75,11 @@ pub(crate) const ALL: &[Row] = &[
         name: "other-url",
         title: "The same bytes under another URL",
         run: held::other,
+    },
+    Row {
+        name: "lock",
+        title: "Digest and CID of two images into a template",
+        run: lock::run,
     },
     Row {
         name: "memory",

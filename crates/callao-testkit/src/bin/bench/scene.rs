@@ -19,6 +19,8 @@ use crate::cli::Options;
 pub(crate) const IMAGE: &str = "image.img";
 /// The same file under a second name.
 pub(crate) const OTHER: &str = "other.img";
+/// Name of an image of the same size with other bytes.
+pub(crate) const SECOND: &str = "second.img";
 /// Name of the large image.
 pub(crate) const BIG: &str = "big.img";
 
@@ -54,6 +56,7 @@ pub(crate) struct Scene {
     size: u64,
     big_size: u64,
     image: OnceCell<Subject>,
+    second: OnceCell<Subject>,
     big: OnceCell<Subject>,
     kubo: OnceCell<Kubo>,
 }
@@ -84,6 +87,7 @@ impl Scene {
             size: options.size,
             big_size: options.big,
             image: OnceCell::new(),
+            second: OnceCell::new(),
             big: OnceCell::new(),
             kubo: OnceCell::new(),
         };
@@ -171,6 +175,14 @@ impl Scene {
             drop(self.image.set(subject));
         }
         self.image.get().ok_or_else(|| "no image".into())
+    }
+
+    /// As large as the image, with other bytes.
+    pub(crate) fn second(&self) -> Outcome<&Subject> {
+        if self.second.get().is_none() {
+            drop(self.second.set(self.make(SECOND, self.size, 451)?));
+        }
+        self.second.get().ok_or_else(|| "no image".into())
     }
 
     /// The large image.
