@@ -110,6 +110,7 @@ pub(crate) fn findings(app: &App, args: &SourceArgs) -> Result<Vec<Finding>, Com
     all.push(judge::discovery(&network));
     all.extend(judge::places(&network));
     all.extend(judge::kubo(&network::repository(app), &network));
+    all.extend(judge::connection(&network));
     all.extend(judge::gateways(&network));
     all.extend(judge::routers(&network));
     all.push(judge::proxies(&here::proxies(app)));

@@ -130,7 +130,10 @@ fn links(facts: &DiskFacts) -> Finding {
                 format!("no hard links ({why}): the same bytes under a second URL are {instead}");
             Finding::warning(name, found).fix("put the cache on a file system with hard links")
         }
-        (Tried::Unknown, _) => Finding::note(name, "not tried: the directories are not there yet"),
+        (Tried::Unknown, _) => Finding::note(
+            name,
+            "not tried: the cache is not there yet, or cannot be written to",
+        ),
     }
 }
 
@@ -339,6 +342,28 @@ pub(crate) fn routers(facts: &NetworkFacts) -> Vec<Finding> {
         }
     };
     facts.routers.iter().map(judge).collect()
+}
+
+/// Where not a single place could be reached, the fault is near.
+pub(crate) fn connection(facts: &NetworkFacts) -> Option<Finding> {
+    let gateways = facts
+        .sources
+        .iter()
+        .filter(|asked| asked.source.kind == SourceKind::Gateway);
+    let is_reached = |asked: &Asked| asked.answer != Answer::Network;
+    let asked = gateways.clone().count() + facts.routers.len();
+    let reached = gateways.filter(|asked| is_reached(asked)).count()
+        + facts
+            .routers
+            .iter()
+            .filter(|router| router.providers.is_some())
+            .count();
+    let found = format!("none of {asked} gateways and routers could be reached");
+    (asked > 1 && reached == 0).then(|| {
+        Finding::warning("connection", found).fix(
+            "check the network and the proxies; where there is none on purpose, set discovery to `lan` or `none`",
+        )
+    })
 }
 
 fn reason(asked: &Asked) -> &str {

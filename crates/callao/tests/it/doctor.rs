@@ -46,7 +46,7 @@ fn a_new_user_sees_what_is_there_and_what_is_not() {
     assert_snapshot!(steady, @r##"
     ok       settings         `$DIR/config.toml` is valid; the environment sets CALLAO_DISCOVERY, CALLAO_CONFIG
     ok       cache            `$DIR/cache` is not there yet; it is made with the first file
-    note     links            not tried: the directories are not there yet
+    note     links            not tried: the cache is not there yet, or cannot be written to
     ok       catalogue        there is none yet
     note     limactl          there is none on PATH: `get` works without
     note     Lima home        `~/.lima` (the usual place) is not there

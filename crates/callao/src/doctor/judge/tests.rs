@@ -110,7 +110,7 @@ const CHANGES: [Change; 10] = [
         "links",
         State::Note,
         |disk| disk.hard_link = Tried::Unknown,
-        "not tried: the directories are not there yet",
+        "not tried: the cache is not there yet, or cannot be written to",
     ),
 ];
 
@@ -303,6 +303,22 @@ fn places_that_do_not_answer_are_warnings() {
     let found = routers(&facts);
     assert_eq!(told(&found[0]), (State::Ok, "https://r answers (3 ms)"));
     assert_eq!(told(&found[1]), (State::Warning, "https://r: HTTP 500"));
+}
+
+#[test]
+fn nobody_reached_is_told_once_more() {
+    let gateway = |answer| asked(SourceKind::Gateway, answer, Some("no connection"));
+    let all = |answers: &[Answer]| network(answers.iter().map(|answer| gateway(*answer)).collect());
+    assert_eq!(connection(&all(&[])), None);
+    assert_eq!(connection(&all(&[Answer::Network, Answer::Busy])), None);
+    let found = connection(&all(&[Answer::Network, Answer::Network])).expect("a warning");
+    assert_eq!(
+        told(&found),
+        (
+            State::Warning,
+            "none of 2 gateways and routers could be reached"
+        )
+    );
 }
 
 #[test]
