@@ -22,6 +22,9 @@ use crate::sink::SpanSink;
 /// The empty file as an identity CID: every gateway has it.
 const PROBE: &str = "ipfs/bafkqaaa?format=raw";
 
+/// The longest version that is shown.
+const VERSION_CHARS_MAX: usize = 60;
+
 /// How a daemon is asked.
 #[derive(Debug, Clone, Default)]
 pub struct KuboOptions {
@@ -272,7 +275,8 @@ impl KuboRpc {
         let said = serde_json::from_slice::<Said>(&body).map_err(|_| {
             SourceError::Protocol("what answers there is not the API of kubo".into())
         })?;
-        Ok(said.version)
+        let plain = said.version.chars().filter(|c| !c.is_control());
+        Ok(plain.take(VERSION_CHARS_MAX).collect())
     }
 
     /// One call; anything but 200 is an error with the daemon's own words.

@@ -173,7 +173,11 @@ async fn a_gateway_that_lies_or_lacks_the_root() {
 async fn a_kubo_tells_its_version_and_its_way() {
     let bench = bench(307);
     let files = vec![((*bench.layout).clone(), bench.image.clone())];
-    let kubo = FakeKubo::start(files, Vec::new(), KuboBehaviour::default());
+    let behaviour = KuboBehaviour {
+        version: "0.43.1\\u001b[1m".to_owned(),
+        ..KuboBehaviour::default()
+    };
+    let kubo = FakeKubo::start(files, Vec::new(), behaviour);
     let options = KuboOptions {
         waits: waits(),
         offline: true,
@@ -183,7 +187,11 @@ async fn a_kubo_tells_its_version_and_its_way() {
     let source = KuboRpc::new(blocks_client(), api, bench.cid(), options);
     let probe = ask(&source, &bench).await;
     assert_eq!(probe.answer.expect("it has it").size, Some(SIZE as u64));
-    assert_eq!(probe.abilities.version.as_deref(), Some("kubo 0.43.1"));
+    assert_eq!(
+        probe.abilities.version.as_deref(),
+        Some("kubo 0.43.1[1m"),
+        "no control characters"
+    );
     assert_eq!(
         probe.abilities.way.as_deref(),
         Some("the API alone: its gateway cannot be reached")
