@@ -6,6 +6,7 @@
 //! <cache>/callao/v1/staging/<key>.part         one file per fetch      (+ .json, .leaves)
 //! <cache>/callao/v1/proofs/<root cid>.car      inner nodes of one layout
 //! <cache>/callao/v1/catalogue.sqlite           what is held where
+//! <cache>/callao/v1/containerd-archives.yaml   what limactl adds to templates without archives
 //! ```
 //! The folder carries the format's version: another format is another folder.
 
@@ -86,6 +87,11 @@ impl Places {
     pub fn catalogue(&self) -> PathBuf {
         self.own().join("catalogue.sqlite")
     }
+
+    /// The containerd archives of the limactl that was asked last.
+    pub fn containerd_archives(&self) -> PathBuf {
+        self.own().join("containerd-archives.yaml")
+    }
 }
 
 /// Lima's `CacheKey`: lower-case hex SHA-256 of the location, byte for byte as in the template.
@@ -128,6 +134,10 @@ mod tests {
                 "/c/callao/v1/proofs/bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku.car",
             ),
             (places.catalogue(), "/c/callao/v1/catalogue.sqlite"),
+            (
+                places.containerd_archives(),
+                "/c/callao/v1/containerd-archives.yaml",
+            ),
         ];
         for (path, expected) in table {
             assert_eq!(path, Path::new(expected));

@@ -138,7 +138,7 @@ impl<'t> Document<'t> {
             Value::Null => false,
             Value::Scalar { text, .. } => !text.is_empty(),
             Value::List(items) => !items.is_empty(),
-            Value::LongText | Value::Map(_) => true,
+            Value::Map(_) => true,
         })
     }
 

@@ -125,16 +125,59 @@ pub enum Error {
         /// Architecture of the image.
         image_arch: Arch,
     },
-    /// The template is to be merged with others, which this version does not do.
-    #[error(
-        "template {name}, line {line}: `base:` names templates to merge, which this version does not do; \
-         `limactl template copy --fill {name} -` prints the whole template, which can be used instead"
-    )]
-    BaseUnsupported {
+    /// A locator in `base:` or `file:` that means nothing where it stands.
+    #[error("template {name}, line {line}: {field} `{locator}` {reason}")]
+    BadLocator {
         /// The template.
         name: String,
-        /// Line of `base:`, from 1.
+        /// Line, from 1.
         line: usize,
+        /// The field: `base`, or that of a script's file.
+        field: String,
+        /// The locator, shortened.
+        locator: String,
+        /// Why.
+        reason: &'static str,
+    },
+    /// A base that leads back to itself.
+    #[error("the bases of template {name} go round in a circle: {}", chained(.chain))]
+    BaseLoop {
+        /// The template that was given.
+        name: String,
+        /// From the template that comes again to where it comes again.
+        chain: Vec<String>,
+    },
+    /// A base that was merged before, on another way.
+    #[error(
+        "template {name}, line {line}: base `{locator}` is merged already; limactl takes each base once"
+    )]
+    BaseTwice {
+        /// The template that names it the second time.
+        name: String,
+        /// Line, from 1.
+        line: usize,
+        /// The base.
+        locator: String,
+    },
+    /// More bases, or deeper ones, than anybody needs.
+    #[error(
+        "template {name} has too many bases: at most {count_max}, nested at most {depth_max} deep, are read"
+    )]
+    TooManyBases {
+        /// The template that was given.
+        name: String,
+        /// How many there may be.
+        count_max: usize,
+        /// How deep they may be.
+        depth_max: usize,
+    },
+    /// A template and its bases are larger together than limactl would keep.
+    #[error("template {name} and its bases have more than {max} bytes together")]
+    TooBigTogether {
+        /// The template that was given.
+        name: String,
+        /// The limit in bytes.
+        max: usize,
     },
     /// Something that cannot be changed without changing more than that.
     #[error("template {name}, line {line}: {field} cannot be edited: {reason}")]
@@ -220,6 +263,10 @@ fn listed(arches: &[Arch]) -> String {
         .map(|arch| arch.name())
         .collect::<Vec<_>>()
         .join(", ")
+}
+
+fn chained(chain: &[String]) -> String {
+    chain.join(" -> ")
 }
 
 fn quoted(names: &[String]) -> String {

@@ -6,7 +6,7 @@
 
 use crate::limits;
 use crate::parse::Warning;
-use crate::tree::{Node, Value};
+use crate::tree::{Entry, Node, Value};
 
 /// What may stand below a key.
 enum Shape {
@@ -79,7 +79,15 @@ const TOP: &Shape = &Keys(&[
     ("nestedVirtualization", ANY),
     ("networks", &List(NETWORK)),
     ("os", ANY),
-    ("osOpts", ANY),
+    (
+        "osOpts",
+        &Keys(&[
+            ("Windows", &Keys(&[("virtioWin", &List(FILE))])),
+            ("Linux", ANY),
+            ("Darwin", ANY),
+            ("FreeBSD", ANY),
+        ]),
+    ),
     ("param", ANY),
     ("plain", ANY),
     ("portForwards", &List(PORT_FORWARD)),
@@ -231,6 +239,7 @@ pub(crate) fn unknown(root: &Node) -> Vec<Warning> {
     if rest > 0 {
         found.truncate(limits::WARNINGS_COUNT_MAX - 1);
         found.push(Warning {
+            template: root.template.to_string(),
             line: None,
             message: format!("{} more unknown keys", rest + 1),
         });
@@ -249,7 +258,7 @@ fn look(node: &Node, shape: &Shape, path: &str, found: &mut Vec<Warning>) {
                 };
                 match known.iter().find(|(name, _)| *name == entry.key) {
                     Some((_, below)) => look(&entry.value, below, &path, found),
-                    None => found.push(warning(&entry.key, &path, entry.line, known)),
+                    None => found.push(warning(entry, &path, known)),
                 }
             }
         }
@@ -262,19 +271,20 @@ fn look(node: &Node, shape: &Shape, path: &str, found: &mut Vec<Warning>) {
     }
 }
 
-fn warning(key: &str, path: &str, line: usize, known: &[(&'static str, &Shape)]) -> Warning {
+fn warning(entry: &Entry, path: &str, known: &[(&'static str, &Shape)]) -> Warning {
     let path: String = path
         .chars()
         .filter(|c| !c.is_control())
         .take(limits::EXCERPT_CHARS_MAX)
         .collect();
-    let advice = match nearest(key, known) {
+    let advice = match nearest(&entry.key, known) {
         Some(name) => format!("; did you mean `{name}`?"),
         None => String::new(),
     };
     Warning {
-        line: Some(line),
-        message: format!("unknown key `{path}` at line {line}{advice}"),
+        template: entry.value.template.to_string(),
+        line: Some(entry.line),
+        message: format!("unknown key `{path}` at line {}{advice}", entry.line),
     }
 }
 

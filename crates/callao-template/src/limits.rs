@@ -22,8 +22,20 @@ pub const YAML_ALIASES_COUNT_MAX: usize = 1_000;
 /// Most text kept behind all anchors together, in case aliases repeat it.
 pub const YAML_ANCHORED_BYTES_MAX: usize = 256 * 1024;
 
-/// Longest scalar that is kept. Longer ones (provision scripts) are only known to be there.
+/// Most text in all scalars of one template, those that aliases repeat included.
+pub const YAML_TEXT_BYTES_MAX: usize = 2 * TEMPLATE_SIZE_BYTES_MAX;
+
+/// Longest scalar where a name, a location or a digest belongs. Scripts may be longer.
 pub const TEXT_BYTES_MAX: usize = 4 * 1024;
+
+/// Most templates that one template may be based on, those of its bases included.
+pub const BASES_COUNT_MAX: usize = 100;
+
+/// Deepest nesting of bases of bases. Lima's own templates need 2.
+pub const BASE_DEPTH_MAX: usize = 16;
+
+/// Longest locator of a template.
+pub const LOCATOR_BYTES_MAX: usize = 4 * 1024;
 
 /// Most entries in each of `images`, `containerd.archives` and `archives`.
 pub const FILES_COUNT_MAX: usize = 1_000;

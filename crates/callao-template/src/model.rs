@@ -1,5 +1,5 @@
 //! What callao knows of a Lima template: the files it names and what decides between them.
-//! Everything else in a template is checked for its name and left alone. No YAML in here.
+//! Everything else is kept in `tree` as it stands. No YAML in here.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,12 +8,17 @@ use callao_content::cid::Cid;
 use callao_content::digest::Digest;
 
 use crate::error::UnknownArch;
+use crate::tree::Node;
 
 /// A template as far as callao uses it. Lists keep the order of the template: it is the order in which limactl tries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
     /// The name under which the template was given, for messages.
     pub name: String,
+    /// `os:`; absent means Linux.
+    pub os: Option<String>,
+    /// `vmType:`; absent means the default of the computer.
+    pub vm_type: Option<String>,
     /// Top-level `arch:`, which files without their own `arch:` take over.
     pub arch: Option<Arch>,
     /// `images:`.
@@ -24,6 +29,47 @@ pub struct Template {
     pub containerd: Containerd,
     /// `plain:`, with which limactl leaves containerd out.
     pub plain: Option<bool>,
+    /// `firmware:`.
+    pub firmware: Firmware,
+    /// `osOpts.Windows.virtioWin`: drivers for Windows guests.
+    pub virtio_win: Vec<File>,
+    /// The whole template as a tree: bases, default and override merged in.
+    pub tree: Node,
+}
+
+impl Template {
+    /// Whether the guest is Linux.
+    #[must_use]
+    pub fn is_linux(&self) -> bool {
+        let os = self.os.as_deref().unwrap_or("default");
+        matches!(os, "default" | "Linux")
+    }
+
+    /// Whether a guest of this architecture gets containerd, by limactl's rules (`FillDefault`).
+    #[must_use]
+    pub fn wants_containerd(&self, arch: Arch) -> bool {
+        let usual = self.is_linux() && matches!(arch, Arch::X86_64 | Arch::Aarch64);
+        self.plain != Some(true)
+            && (self.containerd.user.unwrap_or(usual) || self.containerd.system == Some(true))
+    }
+}
+
+/// `firmware:`: what QEMU boots from instead of what is installed with it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Firmware {
+    /// `firmware.legacyBIOS:`, which needs no image.
+    pub legacy_bios: Option<bool>,
+    /// `firmware.images:`.
+    pub images: Vec<FirmwareImage>,
+}
+
+/// One entry of `firmware.images:`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FirmwareImage {
+    /// The UEFI code.
+    pub file: File,
+    /// `vmType:`, for which alone it is meant.
+    pub vm_type: Option<String>,
 }
 
 /// `containerd:` without its archives. Absent means Lima's default, which depends on the architecture.

@@ -2,8 +2,8 @@
 //! It must not know how a digest or a CID is spelt (`validate`), nor who is going to be chosen (`select`).
 
 use crate::error::Error;
-use crate::model::{Arch, Containerd, File, Image, Template};
-use crate::tree::{Entry, Node, Value};
+use crate::model::{Arch, Containerd, File, Firmware, FirmwareImage, Image, Template};
+use crate::tree::{Node, Value};
 use crate::{keys, limits, tree, validate};
 
 /// A template and what is odd about it.
@@ -18,129 +18,168 @@ pub struct Parsed {
 /// Something that is probably a mistake but hinders nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
+    /// The template that it is about: the one that was given, or one of its bases.
+    pub template: String,
     /// Line in the template, from 1, where there is one.
     pub line: Option<usize>,
     /// The sentence, with the line in it.
     pub message: String,
 }
 
-/// Reads a template. `name` is how messages call it; nothing is opened.
+/// Reads one template by itself: its `base:` is not followed. `name` is how messages call it; nothing is opened.
 ///
 /// # Errors
-/// Not YAML, too big, a field of a wrong type, a bad digest, CID, architecture or location, `base:`, no files.
+/// Not YAML, too big, a field of a wrong type, a bad digest, CID, architecture or location, no files.
 pub fn parse(text: &str, name: &str) -> Result<Parsed, Error> {
     let root = tree::read(text, name)?;
-    let reader = Reader { name };
-    let template = reader.template(&root)?;
+    let warnings = keys::unknown(&root);
     Ok(Parsed {
-        template,
-        warnings: keys::unknown(&root),
+        template: template(root, name)?,
+        warnings,
     })
 }
 
-/// Reads nodes; knows only what to call the template in an error.
-struct Reader<'n> {
-    name: &'n str,
+/// The model of a tree that is complete.
+pub(crate) fn template(root: Node, name: &str) -> Result<Template, Error> {
+    let mut template = Reader.template(&root, name)?;
+    if template.images.is_empty() && template.archives.is_empty() {
+        return Err(Error::NoFiles {
+            name: name.to_owned(),
+        });
+    }
+    template.tree = root;
+    Ok(template)
 }
 
-impl Reader<'_> {
-    fn template(&self, root: &Node) -> Result<Template, Error> {
-        let top = self.map(root, "the template")?;
-        if let Some(base) = get(top, "base").filter(|base| !is_empty(base)) {
-            return Err(Error::BaseUnsupported {
-                name: self.name.to_owned(),
-                line: base.line,
-            });
-        }
-        let arch = self.arch(top, "")?;
-        let images = self.list(top, "images", "images", |node, field| {
+/// Looks at one of several trees that make a template, so that what is wrong is told as it stands there.
+pub(crate) fn check(root: &Node) -> Result<(), Error> {
+    Reader.template(root, &root.template).map(drop)
+}
+
+/// Reads nodes.
+struct Reader;
+
+impl Reader {
+    fn template(&self, root: &Node, name: &str) -> Result<Template, Error> {
+        self.map(root, "the template")?;
+        let arch = self.arch(root, "")?;
+        let images = self.list(root, "images", "images", |node, field| {
             self.image(node, field, arch)
         })?;
         let mut containerd = Containerd::default();
         let mut archives = Vec::new();
-        if let Some(node) = get(top, "containerd") {
-            let entries = self.map(node, "containerd")?;
-            containerd.system = self.boolean(entries, "system", "containerd.system")?;
-            containerd.user = self.boolean(entries, "user", "containerd.user")?;
-            archives = self.list(entries, "archives", "containerd.archives", |node, field| {
+        if let Some(node) = root.get("containerd") {
+            self.map(node, "containerd")?;
+            containerd.system = self.boolean(node, "system", "containerd.system")?;
+            containerd.user = self.boolean(node, "user", "containerd.user")?;
+            archives = self.list(node, "archives", "containerd.archives", |node, field| {
                 self.file(node, field)
             })?;
         }
-        archives.extend(self.list(top, "archives", "archives", |node, field| {
+        archives.extend(self.list(root, "archives", "archives", |node, field| {
             self.file(node, field)
         })?);
-        let plain = self.boolean(top, "plain", "plain")?;
-        if images.is_empty() && archives.is_empty() {
-            return Err(Error::NoFiles {
-                name: self.name.to_owned(),
-            });
-        }
         Ok(Template {
-            name: self.name.to_owned(),
+            name: name.to_owned(),
+            os: self.text(root, "os", "os")?.map(str::to_owned),
+            vm_type: self.text(root, "vmType", "vmType")?.map(str::to_owned),
             arch,
             images,
             archives,
             containerd,
-            plain,
+            plain: self.boolean(root, "plain", "plain")?,
+            firmware: self.firmware(root)?,
+            virtio_win: self.virtio_win(root)?,
+            tree: Node::made(Value::Null, root.line, &root.template),
+        })
+    }
+
+    fn firmware(&self, root: &Node) -> Result<Firmware, Error> {
+        let Some(node) = root.get("firmware") else {
+            return Ok(Firmware::default());
+        };
+        self.map(node, "firmware")?;
+        Ok(Firmware {
+            legacy_bios: self.boolean(node, "legacyBIOS", "firmware.legacyBIOS")?,
+            images: self.list(node, "images", "firmware.images", |node, field| {
+                Ok(FirmwareImage {
+                    file: self.file(node, field)?,
+                    vm_type: self
+                        .text(node, "vmType", &format!("{field}.vmType"))?
+                        .map(str::to_owned),
+                })
+            })?,
+        })
+    }
+
+    /// `osOpts.Windows.virtioWin`.
+    fn virtio_win(&self, root: &Node) -> Result<Vec<File>, Error> {
+        let windows = root.get("osOpts").and_then(|node| node.get("Windows"));
+        let Some(node) = windows else {
+            return Ok(Vec::new());
+        };
+        let field = "osOpts.Windows.virtioWin";
+        self.list(node, "virtioWin", field, |node, field| {
+            self.file(node, field)
         })
     }
 
     fn image(&self, node: &Node, field: &str, top: Option<Arch>) -> Result<Image, Error> {
         let file = self.file(node, field)?;
-        let entries = self.map(node, field)?;
         let image = Image {
-            kernel: self.part(entries, "kernel", field)?,
-            initrd: self.part(entries, "initrd", field)?,
+            kernel: self.part(node, "kernel", field)?,
+            initrd: self.part(node, "initrd", field)?,
             variant: self
-                .text(entries, "variant", &format!("{field}.variant"))?
+                .text(node, "variant", &format!("{field}.variant"))?
                 .map(str::to_owned),
             arch_variant: self
-                .text(entries, "archVariant", &format!("{field}.archVariant"))?
+                .text(node, "archVariant", &format!("{field}.archVariant"))?
                 .map(str::to_owned),
             file,
         };
-        validate::arches_agree(&image, field, top, self.name)?;
+        validate::arches_agree(&image, field, top, &node.template)?;
         Ok(image)
     }
 
     /// `kernel:` or `initrd:`, whose architecture is the image's unless it says otherwise.
-    fn part(&self, entries: &[Entry], key: &str, field: &str) -> Result<Option<File>, Error> {
-        match get(entries, key) {
+    fn part(&self, image: &Node, key: &str, field: &str) -> Result<Option<File>, Error> {
+        match image.get(key) {
             Some(node) => self.file(node, &format!("{field}.{key}")).map(Some),
             None => Ok(None),
         }
     }
 
     fn file(&self, node: &Node, field: &str) -> Result<File, Error> {
-        let entries = self.map(node, field)?;
-        let at = |key: &str| get(entries, key).map_or(node.line, |node| node.line);
-        let Some(location) = self.text(entries, "location", &format!("{field}.location"))? else {
+        self.map(node, field)?;
+        let name = || node.template.to_string();
+        let at = |key: &str| node.get(key).map_or(node.line, |node| node.line);
+        let Some(location) = self.text(node, "location", &format!("{field}.location"))? else {
             return Err(Error::NoLocation {
-                name: self.name.to_owned(),
+                name: name(),
                 line: node.line,
                 field: field.to_owned(),
             });
         };
         validate::location(location).map_err(|reason| Error::BadLocation {
-            name: self.name.to_owned(),
+            name: name(),
             line: at("location"),
             field: format!("{field}.location"),
             reason,
         })?;
-        let digest = self.text(entries, "digest", &format!("{field}.digest"))?;
+        let digest = self.text(node, "digest", &format!("{field}.digest"))?;
         let digest = digest.map(|digest| {
             validate::digest(digest).map_err(|reason| Error::BadDigest {
-                name: self.name.to_owned(),
+                name: name(),
                 line: at("digest"),
                 location: location.to_owned(),
                 digest: validate::shown(digest),
                 reason,
             })
         });
-        let cid = self.text(entries, "cid", &format!("{field}.cid"))?;
+        let cid = self.text(node, "cid", &format!("{field}.cid"))?;
         let cid = cid.map(|cid| {
             validate::cid(cid).map_err(|reason| Error::BadCid {
-                name: self.name.to_owned(),
+                name: name(),
                 line: at("cid"),
                 location: location.to_owned(),
                 cid: validate::shown(cid),
@@ -149,7 +188,7 @@ impl Reader<'_> {
         });
         Ok(File {
             location: location.to_owned(),
-            arch: self.arch(entries, field)?,
+            arch: self.arch(node, field)?,
             digest: digest.transpose()?,
             cid: cid.transpose()?,
             line: Some(node.line),
@@ -157,21 +196,21 @@ impl Reader<'_> {
     }
 
     /// `arch:`; like limactl, `default` is the same as none.
-    fn arch(&self, entries: &[Entry], field: &str) -> Result<Option<Arch>, Error> {
+    fn arch(&self, node: &Node, field: &str) -> Result<Option<Arch>, Error> {
         let field = if field.is_empty() {
             "arch".to_owned()
         } else {
             format!("{field}.arch")
         };
         let Some(text) = self
-            .text(entries, "arch", &field)?
+            .text(node, "arch", &field)?
             .filter(|text| *text != "default")
         else {
             return Ok(None);
         };
         text.parse().map(Some).map_err(|source| Error::BadArch {
-            name: self.name.to_owned(),
-            line: get(entries, "arch").map_or(1, |node| node.line),
+            name: node.template.to_string(),
+            line: node.get("arch").map_or(1, |node| node.line),
             field,
             source,
         })
@@ -179,12 +218,12 @@ impl Reader<'_> {
 
     fn list<T>(
         &self,
-        entries: &[Entry],
+        parent: &Node,
         key: &str,
         field: &str,
         each: impl Fn(&Node, &str) -> Result<T, Error>,
     ) -> Result<Vec<T>, Error> {
-        let Some(node) = get(entries, key) else {
+        let Some(node) = parent.get(key) else {
             return Ok(Vec::new());
         };
         let Value::List(items) = &node.value else {
@@ -192,7 +231,7 @@ impl Reader<'_> {
         };
         if items.len() > limits::FILES_COUNT_MAX {
             return Err(Error::TooMany {
-                name: self.name.to_owned(),
+                name: node.template.to_string(),
                 line: node.line,
                 field: field.to_owned(),
                 count: items.len(),
@@ -206,31 +245,28 @@ impl Reader<'_> {
             .collect()
     }
 
-    fn map<'t>(&self, node: &'t Node, field: &str) -> Result<&'t [Entry], Error> {
+    fn map(&self, node: &Node, field: &str) -> Result<(), Error> {
         match &node.value {
-            Value::Map(entries) => Ok(entries),
+            Value::Map(_) => Ok(()),
             _ => Err(self.wrong(node, field, "a mapping")),
         }
     }
 
-    /// A scalar as written; an empty one counts as absent, as in limactl.
-    fn text<'t>(
-        &self,
-        entries: &'t [Entry],
-        key: &str,
-        field: &str,
-    ) -> Result<Option<&'t str>, Error> {
-        match get(entries, key).map(|node| (node, &node.value)) {
-            None => Ok(None),
-            Some((_, Value::Scalar { text, .. })) => {
+    /// A short scalar as written; an empty one counts as absent, as in limactl.
+    fn text<'t>(&self, parent: &'t Node, key: &str, field: &str) -> Result<Option<&'t str>, Error> {
+        let Some(node) = parent.get(key) else {
+            return Ok(None);
+        };
+        match &node.value {
+            Value::Scalar { text, .. } if text.len() <= limits::TEXT_BYTES_MAX => {
                 Ok(Some(text.as_str()).filter(|text| !text.is_empty()))
             }
-            Some((node, _)) => Err(self.wrong(node, field, "a text")),
+            _ => Err(self.wrong(node, field, "a text")),
         }
     }
 
-    fn boolean(&self, entries: &[Entry], key: &str, field: &str) -> Result<Option<bool>, Error> {
-        match get(entries, key).map(|node| (node, &node.value)) {
+    fn boolean(&self, parent: &Node, key: &str, field: &str) -> Result<Option<bool>, Error> {
+        match parent.get(key).map(|node| (node, &node.value)) {
             None => Ok(None),
             Some((
                 _,
@@ -245,27 +281,11 @@ impl Reader<'_> {
 
     fn wrong(&self, node: &Node, field: &str, expected: &'static str) -> Error {
         Error::WrongType {
-            name: self.name.to_owned(),
+            name: node.template.to_string(),
             line: node.line,
             field: field.to_owned(),
             expected,
             found: node.value.kind(),
         }
-    }
-}
-
-/// The value of a key, unless it is absent or null.
-fn get<'t>(entries: &'t [Entry], key: &str) -> Option<&'t Node> {
-    let entry = entries.iter().find(|entry| entry.key == key)?;
-    (!matches!(entry.value.value, Value::Null)).then_some(&entry.value)
-}
-
-fn is_empty(node: &Node) -> bool {
-    match &node.value {
-        Value::Null => true,
-        Value::Scalar { text, .. } => text.is_empty(),
-        Value::List(items) => items.is_empty(),
-        Value::Map(entries) => entries.is_empty(),
-        Value::LongText => false,
     }
 }

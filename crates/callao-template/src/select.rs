@@ -12,6 +12,8 @@ pub struct SelectOptions<'a> {
     pub variant: Option<&'a str>,
     /// Only images of this `archVariant`.
     pub arch_variant: Option<&'a str>,
+    /// The `vmType` of a template that does not say it; QEMU, if nothing is said here either.
+    pub default_vm: Option<&'a str>,
 }
 
 /// The candidates. One image and one archive are needed: each list is tried in its order until one succeeds.
@@ -21,6 +23,10 @@ pub struct Selection {
     pub images: Vec<Image>,
     /// containerd archives for the architecture, in the order of the template. May be empty.
     pub archives: Vec<File>,
+    /// UEFI code that QEMU is to use, in the order of the template. limactl falls back to what is installed.
+    pub firmware: Vec<File>,
+    /// Drivers for a Windows guest, in the order of the template.
+    pub virtio_win: Vec<File>,
     /// What was left out, and why.
     pub skipped: Vec<Skipped>,
 }
@@ -55,6 +61,8 @@ pub fn select(
     Ok(Selection {
         images,
         archives,
+        firmware: firmware(template, arch, options, &mut skipped),
+        virtio_win: virtio_win(template, arch, &mut skipped),
         skipped,
     })
 }
@@ -165,28 +173,85 @@ impl Axis<'_> {
 
 /// limactl fetches an archive only if the guest gets containerd.
 fn archives(template: &Template, arch: Arch, skipped: &mut Vec<Skipped>) -> Vec<File> {
-    let containerd = template.containerd;
-    let off = if template.plain == Some(true) {
-        Some("the template is plain: no containerd")
-    } else if containerd.user == Some(false) && containerd.system != Some(true) {
-        Some("containerd is switched off")
-    } else {
+    let off = if template.wants_containerd(arch) {
         None
+    } else if template.plain == Some(true) {
+        Some("the template is plain: no containerd".to_owned())
+    } else if template.containerd.user == Some(false) {
+        Some("containerd is switched off".to_owned())
+    } else {
+        Some(format!(
+            "containerd is off by default for {arch} guests of this system"
+        ))
     };
     let mut archives = Vec::new();
     for file in &template.archives {
         if !is_for(file, arch) {
             skipped.push(other_arch(file));
-        } else if let Some(reason) = off {
+        } else if let Some(reason) = &off {
             skipped.push(Skipped {
                 location: file.location.clone(),
-                reason: reason.to_owned(),
+                reason: reason.clone(),
             });
         } else {
             archives.push(file.clone());
         }
     }
     archives
+}
+
+/// limactl fetches firmware only for QEMU, for guests that boot by UEFI (`pkg/driver/qemu`).
+fn firmware(
+    template: &Template,
+    arch: Arch,
+    options: &SelectOptions<'_>,
+    skipped: &mut Vec<Skipped>,
+) -> Vec<File> {
+    const QEMU: &str = "qemu";
+    let said = template.vm_type.as_deref().filter(|vm| *vm != "default");
+    let vm = said.or(options.default_vm).unwrap_or(QEMU);
+    let legacy =
+        template.firmware.legacy_bios == Some(true) && matches!(arch, Arch::X86_64 | Arch::Armv7l);
+    let without = legacy || matches!(arch, Arch::Ppc64le | Arch::S390x);
+    let mut firmware = Vec::new();
+    for image in &template.firmware.images {
+        let file = &image.file;
+        let reason = if !is_for(file, arch) {
+            skipped.push(other_arch(file));
+            continue;
+        } else if without {
+            format!("firmware for a {arch} guest without UEFI")
+        } else if vm != QEMU {
+            format!("firmware for QEMU, not {}", validate::shown(vm))
+        } else if image.vm_type.as_deref().is_some_and(|of| of != QEMU) {
+            "firmware for another vmType".to_owned()
+        } else {
+            firmware.push(file.clone());
+            continue;
+        };
+        skipped.push(Skipped {
+            location: file.location.clone(),
+            reason,
+        });
+    }
+    firmware
+}
+
+fn virtio_win(template: &Template, arch: Arch, skipped: &mut Vec<Skipped>) -> Vec<File> {
+    let is_windows = template.os.as_deref() == Some("Windows");
+    let (wanted, others): (Vec<&File>, Vec<&File>) = template
+        .virtio_win
+        .iter()
+        .partition(|file| is_windows && is_for(file, arch));
+    skipped.extend(others.into_iter().map(|file| Skipped {
+        location: file.location.clone(),
+        reason: if is_windows {
+            other_arch(file).reason
+        } else {
+            "drivers for a Windows guest".to_owned()
+        },
+    }));
+    wanted.into_iter().cloned().collect()
 }
 
 fn is_for(file: &File, arch: Arch) -> bool {

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
@@ -12,11 +13,15 @@ use serde_saphyr::{Location, Spanned};
 use crate::error::Error;
 use crate::limits;
 
-/// A value and the line, from 1, where it is used.
-#[derive(Debug)]
-pub(crate) struct Node {
-    pub(crate) value: Value,
-    pub(crate) line: usize,
+/// A value and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// The value.
+    pub value: Value,
+    /// The line, from 1, where it is used.
+    pub line: usize,
+    /// The template that it comes from, as messages call it.
+    pub template: Arc<str>,
     /// Where it stands in the text, without a byte order mark, in bytes: of a scalar all of it with its quotes, of a
     /// list or a mapping only the start counts.
     pub(crate) span: Option<Range<usize>>,
@@ -25,31 +30,87 @@ pub(crate) struct Node {
 }
 
 /// The value itself.
-#[derive(Debug)]
-pub(crate) enum Value {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
     /// `null`, `~` or nothing.
     Null,
-    /// A scalar as written; `boolean` if it is a plain YAML boolean.
+    /// A scalar.
     Scalar {
+        /// As written.
         text: String,
+        /// Its value, if it is a plain YAML boolean.
         boolean: Option<bool>,
     },
-    /// A scalar beyond `limits::TEXT_BYTES_MAX`, not kept.
-    LongText,
+    /// A list.
     List(Vec<Node>),
-    /// In the order of the source; the parser has refused keys that come twice.
+    /// A mapping in the order of the source; the parser has refused keys that come twice.
     Map(Vec<Entry>),
 }
 
 /// A key with its value.
-#[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) key: String,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The key.
+    pub key: String,
     /// Line of the key, from 1.
-    pub(crate) line: usize,
-    /// Where the key stands, as [`Node::span`].
+    pub line: usize,
+    /// Where the key stands, as `Node::span`.
     pub(crate) span: Option<Range<usize>>,
-    pub(crate) value: Node,
+    /// The value.
+    pub value: Node,
+}
+
+impl Node {
+    /// A value that stands nowhere as it is: it was made of what stands at this place.
+    pub(crate) fn made(value: Value, line: usize, template: &Arc<str>) -> Self {
+        Node {
+            value,
+            line,
+            template: Arc::clone(template),
+            span: None,
+            is_alias: false,
+        }
+    }
+
+    /// The value of a key of a mapping, unless it is absent or null.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Node> {
+        let Value::Map(entries) = &self.value else {
+            return None;
+        };
+        let entry = entries.iter().find(|entry| entry.key == key)?;
+        (!matches!(entry.value.value, Value::Null)).then_some(&entry.value)
+    }
+
+    /// The text of a scalar that is not empty.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Scalar { text, .. } => Some(text.as_str()).filter(|text| !text.is_empty()),
+            _ => None,
+        }
+    }
+
+    /// The items of a list; nothing, if it is none.
+    #[must_use]
+    pub fn items(&self) -> &[Node] {
+        match &self.value {
+            Value::List(items) => items,
+            _ => &[],
+        }
+    }
+}
+
+impl Entry {
+    /// An entry that stands nowhere as it is.
+    pub(crate) fn made(key: &str, value: Node) -> Self {
+        Entry {
+            key: key.to_owned(),
+            line: value.line,
+            span: None,
+            value,
+        }
+    }
 }
 
 impl Value {
@@ -60,8 +121,8 @@ impl Value {
             Self::Scalar {
                 boolean: Some(_), ..
             } => "a boolean",
+            Self::Scalar { text, .. } if text.len() > limits::TEXT_BYTES_MAX => "a long text",
             Self::Scalar { .. } => "a text",
-            Self::LongText => "a long text",
             Self::List(_) => "a list",
             Self::Map(_) => "a mapping",
         }
@@ -83,7 +144,7 @@ pub(crate) fn read(text: &str, name: &str) -> Result<Node, Error> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let raw: Spanned<Raw> = serde_saphyr::from_str_with_options(text, options())
         .map_err(|error| yaml_error(&error, text, name))?;
-    Ok(finish(raw, text))
+    Ok(finish(raw, text, &name.into()))
 }
 
 /// Comments are not collected: a long block of them, as Lima's default template has, would hit a budget of its own.
@@ -98,6 +159,7 @@ fn options() -> serde_saphyr::Options {
             max_recorded_anchor_events: limits::YAML_REPLAYED_COUNT_MAX,
             max_recorded_anchor_bytes: limits::YAML_ANCHORED_BYTES_MAX,
             max_merge_keys: limits::YAML_ALIASES_COUNT_MAX,
+            max_total_scalar_bytes: limits::YAML_TEXT_BYTES_MAX,
             enforce_alias_anchor_ratio: false,
         },
         alias_limits: serde_saphyr::alias_limits! {
@@ -116,7 +178,6 @@ fn options() -> serde_saphyr::Options {
 enum Raw {
     Null,
     Text(String),
-    Long,
     Cut {
         boolean: Option<bool>,
         otherwise: String,
@@ -177,11 +238,7 @@ impl<'de> Visitor<'de> for RawVisitor {
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Raw, E> {
-        Ok(if value.len() > limits::TEXT_BYTES_MAX {
-            Raw::Long
-        } else {
-            Raw::Text(value.to_owned())
-        })
+        Ok(Raw::Text(value.to_owned()))
     }
 
     fn visit_bytes<E: serde::de::Error>(self, _: &[u8]) -> Result<Raw, E> {
@@ -210,7 +267,7 @@ impl<'de> Visitor<'de> for RawVisitor {
 }
 
 /// The depth of recursion is that of the document, which the budget bounds.
-fn finish(raw: Spanned<Raw>, text: &str) -> Node {
+fn finish(raw: Spanned<Raw>, text: &str, template: &Arc<str>) -> Node {
     let line = line_of(&raw.referenced);
     let span = span_of(&raw.referenced);
     let is_alias = raw.referenced != raw.defined;
@@ -220,19 +277,22 @@ fn finish(raw: Spanned<Raw>, text: &str) -> Node {
             text,
             boolean: None,
         },
-        Raw::Long => Value::LongText,
         Raw::Cut { boolean, otherwise } => {
             let text = source_of(&raw.defined, text).map_or(otherwise, str::to_owned);
             Value::Scalar { text, boolean }
         }
-        Raw::List(list) => Value::List(list.into_iter().map(|item| finish(item, text)).collect()),
+        Raw::List(list) => Value::List(
+            list.into_iter()
+                .map(|item| finish(item, text, template))
+                .collect(),
+        ),
         Raw::Map(map) => Value::Map(
             map.into_iter()
                 .map(|(key, value)| Entry {
                     line: line_of(&key.referenced),
                     span: span_of(&key.referenced),
                     key: key.value,
-                    value: finish(value, text),
+                    value: finish(value, text, template),
                 })
                 .collect(),
         ),
@@ -242,6 +302,7 @@ fn finish(raw: Spanned<Raw>, text: &str) -> Node {
         line,
         span,
         is_alias,
+        template: Arc::clone(template),
     }
 }
 
@@ -347,6 +408,26 @@ fn excerpt(text: &str, line: usize, column: Option<usize>) -> String {
     )
 }
 
+/// A tree in one line, in YAML's flow style, for tests of what becomes of it.
+#[cfg(test)]
+pub(crate) fn flow(node: &Node) -> String {
+    match &node.value {
+        Value::Null => "null".to_owned(),
+        Value::Scalar { text, .. } => text.clone(),
+        Value::List(items) => {
+            let items: Vec<String> = items.iter().map(flow).collect();
+            format!("[{}]", items.join(", "))
+        }
+        Value::Map(entries) => {
+            let entries: Vec<String> = entries
+                .iter()
+                .map(|entry| format!("{}: {}", entry.key, flow(&entry.value)))
+                .collect();
+            format!("{{{}}}", entries.join(", "))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -354,7 +435,6 @@ mod tests {
     fn dump(node: &Node) -> String {
         match &node.value {
             Value::Null => format!("{}:null", node.line),
-            Value::LongText => format!("{}:long", node.line),
             Value::Scalar {
                 text,
                 boolean: Some(b),
@@ -454,8 +534,15 @@ mod tests {
     }
 
     #[test]
-    fn long_texts_are_only_known_to_be_there() {
-        let text = format!("a: {}\n", "x".repeat(limits::TEXT_BYTES_MAX + 1));
-        assert_eq!(dump(&read(&text, "t").expect("valid")), "{a@1:1:long}");
+    fn long_texts_are_kept_whole() {
+        let long = "x".repeat(limits::TEXT_BYTES_MAX + 1);
+        let root = read(&format!("a: {long}\n"), "t").expect("valid");
+        let node = root.get("a").expect("a value");
+        assert_eq!(node.text(), Some(long.as_str()));
+        assert_eq!(node.value.kind(), "a long text");
+        let script = "#!/bin/sh\necho a\n\n  echo b\n".repeat(1000);
+        let indented: String = script.lines().map(|line| format!("  {line}\n")).collect();
+        let root = read(&format!("a: |\n{indented}"), "t").expect("valid");
+        assert_eq!(root.get("a").and_then(Node::text), Some(script.as_str()));
     }
 }

@@ -79,6 +79,14 @@ fn files_that_cannot_be_are_told_with_field_and_line() {
             "images:\n- location: \"a\\nb\"\n",
             ", line 2: images[0].location contains a control character",
         ),
+        (
+            "images: [{location: a}]\nfirmware:\n  images:\n  - arch: x86_64\n",
+            ", line 4: firmware.images[0] has no location",
+        ),
+        (
+            "images: [{location: a}]\nosOpts: {Windows: {virtioWin: a.iso}}\n",
+            ", line 2: osOpts.Windows.virtioWin must be a list, not a text",
+        ),
     ]);
 }
 
@@ -124,15 +132,6 @@ fn a_bad_digest_names_line_and_location() {
             ", line 3: digest of a.tgz: invalid checksum digest format: write it in lower case: `sha256:ABCD`",
         ),
     ]);
-}
-
-#[test]
-fn a_base_is_refused_with_the_way_out() {
-    check(&[(
-        "minimumLimaVersion: 2.0.0\nbase:\n- template:_images/ubuntu\n- template:_default/mounts\n",
-        ", line 3: `base:` names templates to merge, which this version does not do; \
-         `limactl template copy --fill t.yaml -` prints the whole template, which can be used instead",
-    )]);
 }
 
 #[test]

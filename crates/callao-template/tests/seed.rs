@@ -91,6 +91,7 @@ fn the_first_match_fixes_the_variant_unless_options_do() {
     let options = |variant, arch_variant| SelectOptions {
         variant,
         arch_variant,
+        ..SelectOptions::default()
     };
     let cases: [(SelectOptions<'_>, &[&str]); 6] = [
         (options(None, None), &["s3", "s3b"]),
@@ -154,6 +155,7 @@ fn a_variant_that_is_not_there_lists_those_that_are() {
     let missing = SelectOptions {
         variant: Some("desktop"),
         arch_variant: None,
+        ..SelectOptions::default()
     };
     let error = chosen(VARIANTS, Arch::X86_64, &missing).expect_err("no such variant");
     assert_eq!(
@@ -163,6 +165,7 @@ fn a_variant_that_is_not_there_lists_those_that_are() {
     let missing = SelectOptions {
         variant: Some("minimal"),
         arch_variant: Some("v4"),
+        ..SelectOptions::default()
     };
     let error = chosen(VARIANTS, Arch::X86_64, &missing).expect_err("no such variant");
     assert_eq!(

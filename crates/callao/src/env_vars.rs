@@ -12,10 +12,12 @@ pub const CALLAO_OFFLINE: &str = "CALLAO_OFFLINE";
 pub const CALLAO_LOCK_SECONDS: &str = "CALLAO_LOCK_SECONDS";
 /// The limactl to work with, instead of the first one on `PATH`.
 pub const CALLAO_LIMACTL: &str = "CALLAO_LIMACTL";
-/// Where Lima keeps its instances.
+/// Lima's directory: instances, templates, settings.
 pub const LIMA_HOME: &str = "LIMA_HOME";
 /// Where programs are looked for.
 pub const PATH: &str = "PATH";
+/// Directories of templates, instead of Lima's usual ones.
+pub const LIMA_TEMPLATES_PATH: &str = "LIMA_TEMPLATES_PATH";
 /// A gateway to ask, as curl and ffmpeg read it.
 pub const IPFS_GATEWAY: &str = "IPFS_GATEWAY";
 /// The kubo repository.
@@ -67,7 +69,11 @@ pub const TABLE: &[(&str, &str)] = &[
     ),
     (
         LIMA_HOME,
-        "Lima's instances, as Lima reads it (default ~/.lima)",
+        "Lima's directory: instances, _templates/, _config/ (default ~/.lima)",
+    ),
+    (
+        LIMA_TEMPLATES_PATH,
+        "directories of templates, instead of those of Lima",
     ),
     (IPFS_GATEWAY, "a gateway to ask"),
     (IPFS_PATH, "kubo repository (default ~/.ipfs)"),

@@ -26,6 +26,7 @@ pub mod output;
 pub mod process;
 mod record;
 pub mod settings;
+mod template;
 
 use cli::Cli;
 use exit_code::ExitCode;

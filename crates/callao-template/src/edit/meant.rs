@@ -14,7 +14,6 @@ use crate::tree::{self, Node, Value};
 enum Meaning {
     Nothing,
     Text { text: String, boolean: Option<bool> },
-    LongText,
     List(Vec<Meaning>),
     Map(BTreeMap<String, Meaning>),
 }
@@ -64,7 +63,6 @@ impl Meaning {
                 text: text.clone(),
                 boolean: *boolean,
             },
-            Value::LongText => Self::LongText,
             Value::List(items) => Self::List(items.iter().map(Self::of).collect()),
             Value::Map(entries) => {
                 let pairs = entries.iter();

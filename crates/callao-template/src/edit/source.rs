@@ -135,7 +135,7 @@ impl<'t> Source<'t> {
                 return Some(at_least);
             }
             // A block of text reaches to the beginning of what follows.
-            Value::Null | Value::Scalar { .. } | Value::LongText => {
+            Value::Null | Value::Scalar { .. } => {
                 let piece = self.piece(span.clone());
                 return Some(span.start + piece.trim_end().len());
             }

@@ -8,7 +8,9 @@ use super::{SourceArgs, TemplateArgs};
 
 const GET_AFTER_HELP: &str = "\
 WHAT is one of
-  template.yaml           a Lima template: image, kernel, initrd and archives
+  template.yaml           a Lima template, by its path, URL or ipfs:// address:
+                          image, kernel, initrd, archives, firmware
+  template:NAME           a template of Lima's or callao's; - reads one from stdin
   https://host/file       a URL; verified with --digest or --cid
   ipfs://CID[/path]       a file, or one below a directory; also CID, /ipfs/CID
   https://host/ipfs/CID   a gateway's URL: verified, and fetched elsewhere as well
@@ -20,6 +22,7 @@ The path of each file is printed on stdout.
 
 Examples:
   callao get template.yaml --arch aarch64
+  callao get template:ubuntu --list
   callao get https://host/a.img --digest sha256:... --mirror https://other/a.img
   callao get ipfs://bafy.../a.img --kubo ~/.ipfs --only kubo
   callao get bafy... --car a.car -o a.img --offline";
@@ -59,6 +62,9 @@ pub struct GetArgs {
     /// Where to look.
     #[command(flatten)]
     pub sources: SourceArgs,
+    /// Print every file of WHAT and whether it would be fetched; fetch nothing
+    #[arg(long, conflicts_with = "output")]
+    pub list: bool,
     /// Write this file instead of an entry in Lima's cache; it appears complete or not at all
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,

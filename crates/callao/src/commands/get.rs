@@ -13,7 +13,13 @@ use crate::get::what::{self, What};
 use crate::get::{out_path, satisfy};
 use crate::host;
 
+mod list;
+
 pub(crate) fn run(app: &App, mut args: GetArgs) -> Result<(), CommandError> {
+    if args.list {
+        let whats = whats(app, &mut args)?;
+        return list::run(app, whats, &choice(&args)?);
+    }
     let needs = needs(app, &mut args)?;
     if args.output.is_some()
         && needs
@@ -54,6 +60,17 @@ pub(crate) fn run(app: &App, mut args: GetArgs) -> Result<(), CommandError> {
 /// # Errors
 /// Usage and template.
 pub(super) fn needs(app: &App, args: &mut GetArgs) -> Result<Vec<Need>, CommandError> {
+    let whats = whats(app, args)?;
+    let choice = choice(args)?;
+    let mut needs = Vec::new();
+    for what in whats {
+        needs.extend(needs::of(app, what, &choice)?);
+    }
+    Ok(needs)
+}
+
+/// What each WHAT means, and whether the flags go with it.
+fn whats(app: &App, args: &mut GetArgs) -> Result<Vec<What>, CommandError> {
     take_what_from_lists(args, &app.host.arguments);
     if args.what.is_empty() {
         return Err(
@@ -65,12 +82,7 @@ pub(super) fn needs(app: &App, args: &mut GetArgs) -> Result<Vec<Need>, CommandE
         whats.push(what::read(text, &app.host, &host::kind_of)?);
     }
     check_flags(args, &whats)?;
-    let choice = choice(args)?;
-    let mut needs = Vec::new();
-    for what in whats {
-        needs.extend(needs::of(app, what, &choice)?);
-    }
-    Ok(needs)
+    Ok(whats)
 }
 
 /// Flags that take several values swallow a WHAT that comes after them: `--mirror URL WHAT -o FILE`. If no other
@@ -147,6 +159,7 @@ fn choice(args: &GetArgs) -> Result<Choice<'_>, CommandError> {
     };
     Ok(Choice {
         template: &args.template,
+        sources: &args.sources,
         pins,
         digest,
         cid,

@@ -1,25 +1,26 @@
-//! From a WHAT to what it needs: the files of a template, or the one file that it names. Opens no socket.
+//! From a WHAT to what it needs: the files of a template, or the one file that it names. Opens no socket, unless the
+//! template itself is elsewhere.
 
 use callao_content::Cid;
 use callao_content::digest::Digest;
-use callao_template::{Arch, SelectOptions};
+use callao_template::{Arch, SelectOptions, Selection, Template};
 
 use super::plan::{self, Alternative, Location, Need, Noun, Pins, Place, Want};
+use super::run::{self, Job};
+use super::sources::Places;
 use super::what::What;
 use crate::app::App;
-use crate::cli::TemplateArgs;
+use crate::cli::{SourceArgs, TemplateArgs};
 use crate::error::CommandError;
-use crate::exit_code::ExitCode;
-use crate::host;
-
-/// limactl's own limit is 4 MiB; the rest is read to be able to say how large it is.
-const TEMPLATE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+use crate::template;
 
 /// What the user said about the files of a WHAT.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Choice<'a> {
     /// Which files of a template.
     pub(crate) template: &'a TemplateArgs,
+    /// Where a template that is on IPFS may be asked for.
+    pub(crate) sources: &'a SourceArgs,
     pub(crate) pins: Pins,
     /// What a WHAT that is not a template must be.
     pub(crate) digest: Option<Digest>,
@@ -32,7 +33,9 @@ pub(crate) struct Choice<'a> {
 /// Template and usage: a template that cannot be read or has nothing for the architecture.
 pub(crate) fn of(app: &App, what: What, choice: &Choice<'_>) -> Result<Vec<Need>, CommandError> {
     let location = match what {
-        What::Template { text, path } => return template_needs(app, choice, &text, &path),
+        What::Template { locator } => {
+            return Ok(of_template(app, choice, &locator)?.needs);
+        }
         What::Url { text, address } => Location {
             text,
             place: Place::Http(address),
@@ -61,29 +64,25 @@ pub(crate) fn of(app: &App, what: What, choice: &Choice<'_>) -> Result<Vec<Need>
     Ok(vec![plan::need(vec![Alternative::of(want)], choice.pins)])
 }
 
-fn template_needs(
+/// A template, what was chosen from it, and what that needs.
+pub(crate) struct TemplateNeeds {
+    pub(crate) template: Template,
+    /// The architecture that was chosen.
+    pub(crate) arch: Arch,
+    pub(crate) selection: Selection,
+    pub(crate) needs: Vec<Need>,
+}
+
+/// What the template at a locator needs.
+///
+/// # Errors
+/// Template, not found, network: it cannot be loaded or has nothing for the architecture.
+pub(crate) fn of_template(
     app: &App,
     choice: &Choice<'_>,
-    name: &str,
-    path: &std::path::Path,
-) -> Result<Vec<Need>, CommandError> {
-    let bytes = host::read_small_file(path, TEMPLATE_BYTES_MAX).map_err(|error| {
-        CommandError::new(
-            ExitCode::Template,
-            format!("failed to read template {name}: {error}"),
-        )
-    })?;
-    let text = String::from_utf8(bytes).map_err(|_| {
-        CommandError::new(
-            ExitCode::Template,
-            format!("template {name} is not UTF-8 text"),
-        )
-    })?;
-    let parsed = callao_template::parse(&text, name)?;
-    for warning in &parsed.warnings {
-        app.output
-            .warning(format!("template {name}: {}", warning.message));
-    }
+    locator: &str,
+) -> Result<TemplateNeeds, CommandError> {
+    let mut template = template::load(app, choice.sources, locator)?;
     let args = choice.template;
     let arch = match args.arch.as_deref() {
         Some(text) => text
@@ -91,16 +90,20 @@ fn template_needs(
             .map_err(|error: callao_template::UnknownArch| {
                 CommandError::usage(error.to_string())
             })?,
-        None => match parsed.template.arch {
+        None => match template.arch {
             Some(arch) => arch,
-            None => host_arch(app)?,
+            None => template::host_arch(app)?,
         },
     };
+    if !args.no_archives {
+        template::archives::complete(app, &mut template, arch)?;
+    }
     let options = SelectOptions {
         variant: args.image_variant.as_deref(),
         arch_variant: args.arch_variant.as_deref(),
+        default_vm: Some(default_vm(app, arch)),
     };
-    let selection = callao_template::select(&parsed.template, arch, &options)?;
+    let selection = callao_template::select(&template, arch, &options)?;
     for skipped in &selection.skipped {
         app.output.detail(format!(
             "Not needed: `{}` ({})",
@@ -115,19 +118,46 @@ fn template_needs(
     {
         want.arch = want.arch.or(Some(arch));
     }
-    Ok(needs)
+    Ok(TemplateNeeds {
+        template,
+        arch,
+        selection,
+        needs,
+    })
 }
 
-/// The architecture of this computer.
+/// The driver that limactl takes when a template names none (`DefaultDriver`).
+pub(crate) fn default_vm(app: &App, arch: Arch) -> &'static str {
+    match cfg!(target_os = "macos") && app.host.arch() == arch.name() {
+        true => "vz",
+        false => "qemu",
+    }
+}
+
+/// Fetches the one file at an `ipfs://` location, and says where it is then.
 ///
 /// # Errors
-/// Usage: one that Lima does not know.
-pub(crate) fn host_arch(app: &App) -> Result<Arch, CommandError> {
-    let name = app.host.arch();
-    name.parse().map_err(|_| {
-        CommandError::usage(format!(
-            "this computer is a {name}, which Lima does not know"
-        ))
-        .hint("say --arch")
-    })
+/// As `callao get` of it.
+pub(crate) fn fetch_one(
+    app: &App,
+    sources: &SourceArgs,
+    location: &str,
+) -> Result<std::path::PathBuf, CommandError> {
+    let location = Location::read(location);
+    let Place::Ipfs(address) = &location.place else {
+        return Err(CommandError::usage(format!(
+            "`{}` is no address on IPFS",
+            location.text
+        )));
+    };
+    let whole = address.path.is_empty().then_some(address.cid);
+    let want = Want {
+        noun: Noun::Template,
+        arch: None,
+        locations: vec![location],
+        digest: None,
+        cid: whole,
+    };
+    let job = Job::new(app, Places::new(app, sources, &[])?, None, false);
+    Ok(run::get(&job, &want)?.path.into())
 }

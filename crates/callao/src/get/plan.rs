@@ -17,6 +17,9 @@ pub(crate) enum Noun {
     Kernel,
     Initrd,
     Archive,
+    Firmware,
+    VirtioWin,
+    Template,
     File,
 }
 
@@ -28,6 +31,9 @@ impl Noun {
             Noun::Kernel => "the kernel",
             Noun::Initrd => "the initrd",
             Noun::Archive => "the nerdctl archive",
+            Noun::Firmware => "the UEFI code",
+            Noun::VirtioWin => "the virtio-win drivers",
+            Noun::Template => "the template",
             Noun::File => "the file",
         }
     }
@@ -233,6 +239,8 @@ pub(crate) struct Need {
     pub(crate) unpinned: Vec<String>,
     /// Files of the template that are not meant: of another architecture or variant.
     pub(crate) skipped: Vec<Skipped>,
+    /// What limactl does when none can be had; without it, the need is a must.
+    pub(crate) otherwise: Option<&'static str>,
 }
 
 /// How strict to be with entries that have neither digest nor CID.
@@ -265,17 +273,24 @@ pub(crate) fn of_selection(selection: &Selection, archives: bool, pins: Pins) ->
         Alternative { wants }
     });
     let mut needs = vec![need(images.collect(), pins)];
-    if archives {
-        let files = selection
-            .archives
+    let of_files = |noun, files: &[File]| {
+        let alternatives = files
             .iter()
-            .map(|file| Alternative::of(Want::of_file(Noun::Archive, file)));
-        needs.push(need(files.collect(), pins));
+            .map(|file| Alternative::of(Want::of_file(noun, file)));
+        need(alternatives.collect(), pins)
+    };
+    needs.push(of_files(Noun::VirtioWin, &selection.virtio_win));
+    if archives {
+        needs.push(of_files(Noun::Archive, &selection.archives));
     }
+    needs.push(Need {
+        otherwise: Some("limactl takes the firmware that is installed with QEMU"),
+        ..of_files(Noun::Firmware, &selection.firmware)
+    });
+    needs.retain(|need| !need.alternatives.is_empty() || !need.unpinned.is_empty());
     if let Some(first) = needs.first_mut() {
         first.skipped.clone_from(&selection.skipped);
     }
-    needs.retain(|need| !need.alternatives.is_empty() || !need.unpinned.is_empty());
     needs
 }
 
@@ -310,6 +325,7 @@ pub(crate) fn need(candidates: Vec<Alternative>, pins: Pins) -> Need {
         unpinned: unpinned.collect(),
         skipped: Vec::new(),
         alternatives: kept,
+        otherwise: None,
     }
 }
 

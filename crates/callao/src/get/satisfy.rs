@@ -7,11 +7,35 @@ use crate::exit_code::ExitCode;
 use crate::history::InsteadOf;
 use crate::output::json;
 
-/// Tries the alternatives in order until one of them is there.
+/// Tries the alternatives in order until one of them is there. What limactl can do without is only warned about.
 ///
 /// # Errors
 /// Why none of them could be had, and which were not tried.
 pub(crate) fn any_of(job: &Job<'_>, need: &Need) -> Result<Vec<json::Got>, CommandError> {
+    let ended = one_of(job, need);
+    let Some(otherwise) = need.otherwise else {
+        return ended;
+    };
+    ended.or_else(|error| {
+        if ends_everything(error.kind) {
+            return Err(error);
+        }
+        job.app
+            .output
+            .warning(format!("{}; {otherwise}", error.message));
+        Ok(Vec::new())
+    })
+}
+
+/// The next entry would meet the same.
+fn ends_everything(kind: ExitCode) -> bool {
+    matches!(
+        kind,
+        ExitCode::Disk | ExitCode::Locked | ExitCode::Interrupted | ExitCode::Unexpected
+    )
+}
+
+fn one_of(job: &Job<'_>, need: &Need) -> Result<Vec<json::Got>, CommandError> {
     let mut failures: Vec<CommandError> = Vec::new();
     job.instead_of.borrow_mut().clear();
     for alternative in &need.alternatives {
@@ -22,18 +46,7 @@ pub(crate) fn any_of(job: &Job<'_>, need: &Need) -> Result<Vec<json::Got>, Comma
         }
         match all_of(job, alternative) {
             Ok(got) => return Ok(got),
-            // The next entry would meet the same.
-            Err(error)
-                if matches!(
-                    error.kind,
-                    ExitCode::Disk
-                        | ExitCode::Locked
-                        | ExitCode::Interrupted
-                        | ExitCode::Unexpected
-                ) =>
-            {
-                return Err(error);
-            }
+            Err(error) if ends_everything(error.kind) => return Err(error),
             Err(error) => {
                 job.instead_of.borrow_mut().push(InsteadOf {
                     location: location_of(alternative),
@@ -115,6 +128,7 @@ mod tests {
             alternatives: Vec::new(),
             unpinned: vec!["https://h/latest.img".into()],
             skipped: Vec::new(),
+            otherwise: None,
         };
         let error = none_worked(&need, vec![CommandError::new(ExitCode::NotFound, "gone")]);
         assert_eq!(

@@ -3,16 +3,18 @@
 use std::path::{Path, PathBuf};
 
 use callao_content::address::IpfsAddress;
+use callao_template::locator::Locator;
 
 use crate::error::CommandError;
 use crate::exit_code::ExitCode;
 use crate::host::{FileKind, Host};
+use crate::template::plugins;
 
 /// One WHAT.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum What {
-    /// A Lima template.
-    Template { text: String, path: PathBuf },
+    /// A Lima template, by its locator.
+    Template { locator: String },
     /// An `http(s)` URL; the address, if it is one of a gateway.
     Url {
         text: String,
@@ -33,18 +35,12 @@ pub(crate) fn read(
     host: &Host,
     look: &dyn Fn(&Path) -> Option<FileKind>,
 ) -> Result<What, CommandError> {
-    if text == "-" {
-        return Err(CommandError::usage("a template on stdin is not supported")
-            .hint("write it to a file first"));
-    }
-    if let Some(name) = text.strip_prefix("template:") {
-        let name = name.trim_start_matches('/');
-        return Err(CommandError::new(ExitCode::Template, format!("`{text}`: named templates are not supported"))
-            .hint(format!("`limactl template copy --fill template:{name} {name}.yaml` writes the whole template to a file")));
+    if let Some(what) = template(text, host)? {
+        return Ok(what);
     }
     let lower = text.to_ascii_lowercase();
     if lower.starts_with("http://") || lower.starts_with("https://") {
-        return url(text, &lower);
+        return url(text);
     }
     if let Some(address) = IpfsAddress::parse(text) {
         let address = address.map_err(|error| CommandError::usage(error.to_string()))?;
@@ -57,21 +53,47 @@ pub(crate) fn read(
         Some(("file", _)) | None => local(text, host, look),
         Some((scheme, _)) => Err(CommandError::usage(format!(
             "`{text}`: {scheme}:// is not supported"
+        ))
+        .hint(format!(
+            "a program `limactl-url-{scheme}` on PATH could tell where such a template is"
         ))),
     }
 }
 
-fn url(text: &str, lower: &str) -> Result<What, CommandError> {
+/// What can only be a template, whatever is there: `-`, names, what a plugin knows, and everything but paths that ends
+/// like one.
+fn template(text: &str, host: &Host) -> Result<Option<What>, CommandError> {
+    let is_template = match Locator::read(text) {
+        Locator::Stdin | Locator::Named { .. } => true,
+        Locator::Http => is_yaml(text),
+        Locator::Custom { scheme, .. } if scheme == "ipfs" => {
+            is_yaml(text) && (text.contains("://") || text.contains('/'))
+        }
+        Locator::Custom { scheme, .. } if scheme == "github" => {
+            return Err(CommandError::new(
+                ExitCode::Template,
+                format!("`{text}`: templates of github: are not supported"),
+            )
+            .hint("name the file itself: https://raw.githubusercontent.com/OWNER/REPOSITORY/BRANCH/PATH"));
+        }
+        Locator::Custom { scheme, .. } => plugins::find(host, &scheme).is_some(),
+        Locator::File(_) | Locator::Path => false,
+    };
+    Ok(is_template.then(|| What::Template {
+        locator: text.into(),
+    }))
+}
+
+/// Whether the path of a URL ends like a template.
+fn is_yaml(text: &str) -> bool {
+    let path = text.split(['?', '#']).next().unwrap_or(text);
+    let path = path.to_ascii_lowercase();
+    path.ends_with(".yaml") || path.ends_with(".yml")
+}
+
+fn url(text: &str) -> Result<What, CommandError> {
     url::Url::parse(text)
         .map_err(|error| CommandError::usage(format!("`{text}` is not a URL: {error}")))?;
-    let path = lower.split(['?', '#']).next().unwrap_or(lower);
-    if path.ends_with(".yaml") || path.ends_with(".yml") {
-        return Err(CommandError::new(
-            ExitCode::Template,
-            format!("`{text}`: templates are read from disk only"),
-        )
-        .hint("download the template first"));
-    }
     let address = IpfsAddress::parse(text).and_then(Result::ok);
     Ok(What::Url {
         text: text.into(),
@@ -85,9 +107,6 @@ fn local(
     look: &dyn Fn(&Path) -> Option<FileKind>,
 ) -> Result<What, CommandError> {
     let path = host.path(text.strip_prefix("file://").unwrap_or(text));
-    let is_template = path
-        .extension()
-        .is_some_and(|ext| ext.eq_ignore_ascii_case("yaml") || ext.eq_ignore_ascii_case("yml"));
     match look(&path) {
         Some(FileKind::Directory) => Err(CommandError::usage(format!("`{text}` is a directory"))),
         None => Err(
@@ -95,9 +114,8 @@ fn local(
                 "WHAT is a template, a URL, ipfs://CID, a CID or a path; see callao get --help",
             ),
         ),
-        Some(FileKind::File { .. }) if is_template => Ok(What::Template {
-            text: text.into(),
-            path,
+        Some(FileKind::File { .. }) if is_yaml(text) => Ok(What::Template {
+            locator: text.into(),
         }),
         Some(FileKind::File { .. }) => Ok(What::Local {
             text: text.into(),
@@ -139,13 +157,21 @@ mod tests {
 
     #[test]
     fn each_form_is_recognised() {
-        assert_eq!(
-            read_here("t.yaml").expect("template"),
-            What::Template {
-                text: "t.yaml".into(),
-                path: "/here/t.yaml".into()
-            }
-        );
+        let templates = [
+            "t.yaml".to_string(),
+            "file:///here/t.yaml".into(),
+            "-".into(),
+            "template:debian-12".into(),
+            "template:_images/ubuntu".into(),
+            "https://host/t.yaml".into(),
+            "https://host/t.YML?x=y".into(),
+            format!("ipfs://{CID}/t.yaml"),
+            format!("ipfs:{CID}/t.yaml"),
+        ];
+        for locator in templates {
+            let what = read_here(&locator).expect("template");
+            assert_eq!(what, What::Template { locator });
+        }
         assert!(matches!(
             read_here("a.img").expect("file"),
             What::Local { .. }
@@ -186,10 +212,9 @@ mod tests {
     #[test]
     fn what_cannot_be_is_said_clearly() {
         let cases = [
-            ("-", ExitCode::Usage),
-            ("template:debian-12", ExitCode::Template),
+            ("github:lima-vm/lima", ExitCode::Template),
             ("oci://host/repository", ExitCode::Usage),
-            ("https://host/t.yaml", ExitCode::Template),
+            ("missing.yaml", ExitCode::NotFound),
             ("dir", ExitCode::Usage),
             ("missing.img", ExitCode::NotFound),
         ];

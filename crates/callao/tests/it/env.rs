@@ -14,6 +14,9 @@ use callao_testkit::image::Image;
 use serde_json::Value;
 use tempfile::TempDir;
 
+/// A proxy that nobody listens on.
+const CLOSED: &str = "http://127.0.0.1:1";
+
 /// The world of one test.
 pub(crate) struct TestEnvironment {
     dir: TempDir,
@@ -108,6 +111,10 @@ impl TestEnvironment {
             .env("XDG_CACHE_HOME", self.cache_dir())
             .env("CALLAO_CONFIG", config)
             .env("CALLAO_DISCOVERY", "none")
+            // What a template makes us look for by default is on the public network: nothing is let through.
+            .env("HTTPS_PROXY", CLOSED)
+            .env("HTTP_PROXY", CLOSED)
+            .env("NO_PROXY", "127.0.0.1,localhost,[::1]")
             .current_dir(self.dir.path().join("in"))
             .args(arguments)
             .stdin(Stdio::null());
@@ -116,15 +123,8 @@ impl TestEnvironment {
 
     /// Runs it to its end.
     pub(crate) fn run(&self, arguments: &[&str]) -> Run {
-        let output = self
-            .command(arguments)
-            .output()
-            .expect("the program starts");
-        Run {
-            code: output.status.code(),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        let output = self.command(arguments).output();
+        Run::of(output.expect("the program starts"))
     }
 
     /// Runs it; it must succeed.
@@ -199,6 +199,15 @@ impl TestEnvironment {
 }
 
 impl Run {
+    /// What a program left.
+    pub(crate) fn of(output: std::process::Output) -> Self {
+        Run {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
     /// The objects of `--json`.
     pub(crate) fn json(&self) -> Vec<Value> {
         self.stdout

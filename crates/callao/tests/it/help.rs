@@ -80,6 +80,9 @@ fn help_of_get() {
           --lock-seconds <SECONDS>
               How long to wait for another process that is busy with the same file
 
+          --list
+              Print every file of WHAT and whether it would be fetched; fetch nothing
+
       -o, --output <FILE>
               Write this file instead of an entry in Lima's cache; it appears complete or not at all
 
@@ -157,7 +160,9 @@ fn help_of_get() {
               Directory that holds Lima's cache (lima/) and callao's own (callao/) [default: ~/.cache]
 
     WHAT is one of
-      template.yaml           a Lima template: image, kernel, initrd and archives
+      template.yaml           a Lima template, by its path, URL or ipfs:// address:
+                              image, kernel, initrd, archives, firmware
+      template:NAME           a template of Lima's or callao's; - reads one from stdin
       https://host/file       a URL; verified with --digest or --cid
       ipfs://CID[/path]       a file, or one below a directory; also CID, /ipfs/CID
       https://host/ipfs/CID   a gateway's URL: verified, and fetched elsewhere as well
@@ -169,6 +174,7 @@ fn help_of_get() {
 
     Examples:
       callao get template.yaml --arch aarch64
+      callao get template:ubuntu --list
       callao get https://host/a.img --digest sha256:... --mirror https://other/a.img
       callao get ipfs://bafy.../a.img --kubo ~/.ipfs --only kubo
       callao get bafy... --car a.car -o a.img --offline

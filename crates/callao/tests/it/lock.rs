@@ -210,7 +210,14 @@ fn entries_of_ipfs_are_put_in_front_once() {
     env.succeed(&["lock", "t.yaml", "--add-ipfs"]);
     assert_eq!(read(&env, "t.yaml"), expected);
     // What was locked is what `get` takes, without asking anybody.
-    let run = env.succeed(&["get", "t.yaml", "--arch", "x86_64", "--offline"]);
+    let run = env.succeed(&[
+        "get",
+        "t.yaml",
+        "--arch",
+        "x86_64",
+        "--offline",
+        "--no-archives",
+    ]);
     assert_eq!(
         run.paths(),
         [env.entry(&format!("ipfs://{cid}/image.img")).join("data")]

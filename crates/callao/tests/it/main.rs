@@ -21,12 +21,14 @@ mod get;
 mod help;
 mod interrupts;
 mod lima;
+mod lima_templates;
 mod limactl;
 mod lock;
 mod lock_faults;
 mod locks;
 mod pins;
 mod real;
+mod template_places;
 mod templates;
 
 #[test]

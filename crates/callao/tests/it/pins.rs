@@ -24,7 +24,8 @@ fn template(env: &TestEnvironment, sample: &Sample) -> (Origin, Origin) {
     let latest = Origin::start(sample.bytes.clone(), Behaviour::default());
     let (dated_url, latest_url, digest) = (dated.url(), latest.url(), sample.digest);
     env.write("t.yaml", format!(
-        "images:\n- location: \"{dated_url}\"\n  arch: x86_64\n  digest: \"{digest}\"\n- location: \"{latest_url}\"\n  arch: x86_64\n"
+        "containerd: {{user: false}}\nimages:\n\
+         - location: \"{dated_url}\"\n  arch: x86_64\n  digest: \"{digest}\"\n- location: \"{latest_url}\"\n  arch: x86_64\n"
     ));
     (dated, latest)
 }

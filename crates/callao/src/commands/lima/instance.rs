@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use super::line::Order;
-use crate::env_vars;
 use crate::host::{self, Host};
+use crate::template::lima_home;
 
 const NAME_BYTES_MAX: usize = 76;
 const DEFAULT_NAME: &str = "default";
@@ -35,7 +35,7 @@ pub(super) enum Subject {
 /// What an order is about.
 pub(super) fn subject(host: &Host, order: &Order) -> Subject {
     let what = order.what.as_ref().map(|(_, text)| text.as_str());
-    let Some(home) = lima_home(host) else {
+    let Some(home) = lima_home::dir(host) else {
         return Subject::Nothing;
     };
     match what {
@@ -79,13 +79,6 @@ fn named(home: &Path, order: &Order, what: Option<&str>) -> Subject {
 
 fn is_there(dir: &Path) -> bool {
     host::kind_of(&dir.join("lima.yaml")).is_some()
-}
-
-fn lima_home(host: &Host) -> Option<PathBuf> {
-    match host.text_variable(env_vars::LIMA_HOME) {
-        Some(dir) => Some(host.working_dir.join(dir)),
-        None => host.home().map(|home| home.join(".lima")),
-    }
 }
 
 /// `pkg/identifiers`: letters and digits, with single `.`, `_` and `-` between them.

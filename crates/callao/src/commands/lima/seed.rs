@@ -148,9 +148,13 @@ fn needs(
 ) -> Result<Vec<Need>, CommandError> {
     let arch = match template.arch {
         Some(arch) => arch,
-        None => crate::get::needs::host_arch(app)?,
+        None => crate::template::host_arch(app)?,
     };
-    let selection = callao_template::select(template, arch, &SelectOptions::default())?;
+    let options = SelectOptions {
+        default_vm: Some(crate::get::needs::default_vm(app, arch)),
+        ..SelectOptions::default()
+    };
+    let selection = callao_template::select(template, arch, &options)?;
     let mut needs = plan::of_selection(&selection, true, Pins::Preferred);
     for want in wants(&mut needs) {
         want.arch = want.arch.or(Some(arch));

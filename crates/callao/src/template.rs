@@ -1,0 +1,63 @@
+//! Templates as the user means them: found by any locator that limactl knows, merged with their bases and with what the
+//! computer has for every template. What a template means is `callao-template`'s business; which of its files are needed
+//! is `get`'s.
+
+use callao_template::load::{Around, Document};
+use callao_template::{Arch, Template};
+
+use crate::app::App;
+use crate::cli::SourceArgs;
+use crate::error::CommandError;
+
+pub(crate) mod archives;
+pub(crate) mod lima_home;
+mod loader;
+pub(crate) mod plugins;
+pub(crate) mod search;
+mod shipped;
+mod web;
+
+/// Loads a template with its bases; warnings about it are printed. `sources` are where `ipfs://` may be asked for.
+///
+/// # Errors
+/// Not found, network, template: it, or one of its bases, is not there or is wrong.
+pub(crate) fn load(
+    app: &App,
+    sources: &SourceArgs,
+    locator: &str,
+) -> Result<Template, CommandError> {
+    let around = lima_home::around(app)?;
+    let loader = loader::Finder::new(app, sources);
+    let document = loader.first(locator)?;
+    load_around(app, &loader, document, &around)
+}
+
+fn load_around(
+    app: &App,
+    loader: &loader::Finder<'_>,
+    document: Document,
+    around: &Around,
+) -> Result<Template, CommandError> {
+    let parsed = callao_template::load::load(loader, document, around)?;
+    for warning in &parsed.warnings {
+        app.output.warning(format!(
+            "template {}: {}",
+            warning.template, warning.message
+        ));
+    }
+    Ok(parsed.template)
+}
+
+/// This computer's architecture.
+///
+/// # Errors
+/// Usage: Lima does not know it.
+pub(crate) fn host_arch(app: &App) -> Result<Arch, CommandError> {
+    let name = app.host.arch();
+    name.parse().map_err(|_| {
+        CommandError::usage(format!(
+            "this computer is a {name}, which Lima does not know"
+        ))
+        .hint("say --arch")
+    })
+}
