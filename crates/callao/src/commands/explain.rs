@@ -56,13 +56,17 @@ fn missing(all: &[Explanation]) -> Vec<&Explanation> {
 }
 
 fn nobody_has(missing: &[&Explanation]) -> CommandError {
-    let names = missing.iter().map(|one| format!("`{}`", one.location));
-    let error = CommandError::new(
-        ExitCode::NotFound,
-        format!(
-            "nobody who may be asked has {}",
-            names.collect::<Vec<_>>().join(", ")
-        ),
-    );
+    let not_found = |message| CommandError::new(ExitCode::NotFound, message);
+    let mut error = match missing {
+        [one] => not_found(format!("nobody who may be asked has `{}`", one.location)),
+        several => not_found(format!(
+            "nobody who may be asked has {} of the files",
+            several.len()
+        )),
+    };
+    if missing.len() > 1 {
+        let names = missing.iter().map(|one| format!("`{}`", one.location));
+        error.details.extend(names);
+    }
     error.hint("the lines above say why; --discovery, --gateway, --kubo, --car and --mirror allow more places")
 }

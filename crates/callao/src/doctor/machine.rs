@@ -9,6 +9,7 @@ use crate::env_vars;
 use crate::host::{self, FileKind};
 use crate::limactl::Limactl;
 use crate::process::{self, Program};
+use crate::template::lima_home;
 
 const VERSION_SECONDS_MAX: u64 = 10;
 const VERSION_BYTES_MAX: usize = 64 * 1024;
@@ -47,10 +48,7 @@ pub(crate) fn limactl(app: &App) -> LimactlFacts {
 
 pub(crate) fn lima_home(app: &App) -> LimaHomeFacts {
     let named = app.host.text_variable(env_vars::LIMA_HOME);
-    let path = match &named {
-        Some(text) => app.host.path(text),
-        None => app.host.home().unwrap_or_default().join(".lima"),
-    };
+    let path = lima_home::dir(&app.host).unwrap_or_default();
     let is_instance =
         |name: &std::ffi::OsString| host::kind_of(&path.join(name).join("lima.yaml")).is_some();
     LimaHomeFacts {

@@ -240,11 +240,7 @@ fn a_real_kubo_is_found_with_its_datastore_and_its_version() {
         let mut command = env.command(&["doctor", "--json", "--discovery", scope]);
         let output = command.env("IPFS_PATH", kubo.repository()).output();
         let output = output.expect("it runs");
-        Run {
-            code: output.status.code(),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        Run::of(output)
     };
     let run = doctor("lan");
     let (state, words) = found(&run, "kubo repository")[0].clone();
@@ -313,11 +309,7 @@ fn proxies_and_certificates_of_the_environment() {
             .envs(variables.iter().copied())
             .output()
             .expect("it runs");
-        Run {
-            code: output.status.code(),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        Run::of(output)
     };
     assert_eq!(
         found(&run(&[]), "proxies"),
@@ -381,11 +373,7 @@ fn limactl_is_found_and_asked() {
             .env("CALLAO_LIMACTL", &path)
             .output()
             .expect("it runs");
-        let run = Run {
-            code: output.status.code(),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        };
+        let run = Run::of(output);
         let (got, said) = found(&run, "limactl")[0].clone();
         assert_eq!((got.as_str(), run.code), (state, Some(0)), "{name}");
         assert!(said.contains(words), "{name}: {said}");

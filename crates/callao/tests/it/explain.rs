@@ -597,3 +597,17 @@ fn lies_and_contradictions_are_in_the_history() {
         "{seen:?}"
     );
 }
+
+#[test]
+fn several_files_that_nobody_has_are_listed() {
+    let env = TestEnvironment::new();
+    let (one, two) = (Sample::random(415, 1000), Sample::random(416, 1000));
+    let run = env.run(&["explain", "--offline", &one.cid(), &two.cid()]);
+    assert_eq!(run.code, Some(3));
+    assert_snapshot!(env.steady(&run.stderr), @r##"
+    error: nobody who may be asked has 2 of the files
+      `ipfs://bafkreibm5mr...`
+      `ipfs://bafkreidgzem...`
+    hint: the lines above say why; --discovery, --gateway, --kubo, --car and --mirror allow more places
+    "##);
+}
