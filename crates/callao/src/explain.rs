@@ -45,6 +45,8 @@ pub(crate) struct Explanation {
     /// The last file of its entry.
     #[serde(skip)]
     pub(crate) is_last: bool,
+    /// What limactl does when it cannot be had; without it, `get` fails.
+    pub(crate) otherwise: Option<&'static str>,
     pub(crate) choice: Choice,
     pub(crate) verdict: Verdict,
     pub(crate) copies: Vec<Copy>,
@@ -113,6 +115,8 @@ pub(crate) fn all(
             entries.push(files);
         }
         judge::choose(&mut entries);
+        let files = entries.iter_mut().flatten();
+        files.for_each(|file| file.otherwise = need.otherwise);
         explained.extend(entries.into_iter().flatten());
     }
     Ok(explained)
@@ -174,6 +178,7 @@ fn one(
         entry: 0,
         entries: 0,
         is_last: false,
+        otherwise: None,
         choice: Choice::Taken,
         verdict: judge::verdict(&copies, &sources),
         copies,

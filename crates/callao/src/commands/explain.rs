@@ -49,7 +49,7 @@ fn missing(all: &[Explanation]) -> Vec<&Explanation> {
             Choice::Fails => failed.extend((!one.verdict.is_possible()).then_some(one)),
         }
         if one.entry == one.entries && one.is_last {
-            missing.append(&mut failed);
+            missing.extend(failed.drain(..).filter(|one| one.otherwise.is_none()));
         }
     }
     missing

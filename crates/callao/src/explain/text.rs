@@ -19,7 +19,10 @@ pub(crate) fn of(one: &Explanation, now: i64) -> String {
     if one.entries > 1 {
         lines.push(format!("  entry     {}", entry(one)));
     }
-    lines.push(format!("  get would {}", verdict(one.verdict)));
+    lines.push(match (one.verdict, one.otherwise) {
+        (Verdict::Fail, Some(otherwise)) => format!("  get would go on without it: {otherwise}"),
+        (verdict, _) => format!("  get would {}", words(verdict)),
+    });
     lines.extend(section("here", one.copies.iter().map(copy), "nothing"));
     lines.push(format!("  layout    {}", layout(one)));
     if let Some(kept) = &one.kept {
@@ -84,7 +87,7 @@ fn entry(one: &Explanation) -> String {
     format!("{} of {}: {why}", one.entry, one.entries)
 }
 
-fn verdict(verdict: Verdict) -> &'static str {
+fn words(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Use => "use the file that is here, and ask nobody",
         Verdict::HashOnce => "hash the file that is here once, and use it if it is the right one",

@@ -611,3 +611,31 @@ fn several_files_that_nobody_has_are_listed() {
     hint: the lines above say why; --discovery, --gateway, --kubo, --car and --mirror allow more places
     "##);
 }
+
+#[test]
+fn firmware_that_nobody_has_is_no_failure() {
+    let (env, sample) = (TestEnvironment::new(), Sample::random(417, 1000));
+    let origin = Origin::start(sample.bytes.clone(), Behaviour::default());
+    let gone = Origin::start(sample.bytes.clone(), refusing(404));
+    env.write(
+        "t.yaml",
+        format!(
+            "plain: true\narch: x86_64\nimages: [{{location: \"{}\", digest: \"{}\"}}]\n\
+             firmware: {{images: [{{location: \"{}\"}}]}}\n",
+            origin.url(),
+            sample.digest,
+            gone.url_of("/firmware.fd")
+        ),
+    );
+    let run = env.succeed(&["explain", "t.yaml", "--no-archives"]);
+    let line = run
+        .stdout
+        .lines()
+        .find(|line| line.contains("go on without"));
+    assert_eq!(
+        line,
+        Some(
+            "  get would go on without it: limactl takes the firmware that is installed with QEMU"
+        )
+    );
+}
