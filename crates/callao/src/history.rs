@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::App;
 use crate::error::CommandError;
+use crate::exit_code::ExitCode;
 use crate::get::plan::Want;
 use crate::host;
 use crate::output::json::Got;
@@ -94,6 +95,8 @@ struct State {
     details: Details,
     size: Option<u64>,
     done: u64,
+    /// Every byte that counts is proven by its leaf.
+    is_proven: bool,
 }
 
 impl Recorder {
@@ -147,7 +150,9 @@ impl Recorder {
     fn past(&self, want: &Want, ended: Result<&Got, &CommandError>) -> Past {
         let mut state = self.lock();
         if let Err(error) = ended {
-            state.details.kept = state.done;
+            // Bytes that only the whole digest could have proven are not kept when it does not fit.
+            let is_lost = error.kind == ExitCode::Integrity && !state.is_proven;
+            state.details.kept = if is_lost { 0 } else { state.done };
             state.details.error = Some(shortened(&error.message));
         }
         let wanted_digest = want.digest.map(|digest| digest.to_string());
@@ -185,7 +190,11 @@ impl Observer for Recorder {
         let mut state = self.lock();
         match event {
             Event::Resumed { bytes } => state.details.resumed += bytes,
-            Event::Size { size } | Event::Layout { size, .. } => state.size = Some(size),
+            Event::Size { size } => state.size = Some(size),
+            Event::Layout { size, .. } => {
+                state.size = Some(size);
+                state.is_proven = true;
+            }
             Event::Progress {
                 done, size, shares, ..
             } => {

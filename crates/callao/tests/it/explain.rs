@@ -584,10 +584,20 @@ fn lies_and_contradictions_are_in_the_history() {
     let run = env.run(&["get", &cid, "--gateway", &gateway]);
     assert_eq!(run.code, Some(5), "{}", run.stderr);
     assert_eq!(happenings(&[&cid], 0), ["banned"]);
+    // A wrong digest: nothing of it is kept.
+    let origin = Origin::start(sample.bytes.clone(), Behaviour::default());
+    let wrong = format!("sha256:{}", "1".repeat(64));
+    let flags = [&*origin.url(), "--digest", &wrong];
+    assert_eq!(env.run(&[&["get"], &flags[..]].concat()).code, Some(5));
+    let run = env.run(&[&["explain", "--json", "--offline"], &flags[..]].concat());
+    let past = &run.last("explanation")["history"][0];
+    assert_eq!(
+        (&past["outcome"], &past["kept"]),
+        (&"integrity".into(), &0.into())
+    );
     // The CID is that of other bytes than the digest: the digest decides.
     let other = Sample::random(414, SIZE);
     let honest = Gateway::start(vec![other.file()], Vec::new(), GatewayBehaviour::default());
-    let origin = Origin::start(sample.bytes.clone(), Behaviour::default());
     let digest = sample.digest.to_string();
     let flags = [&*origin.url(), "--digest", &digest, "--cid", &other.cid()];
     env.succeed(&[&["get", "--gateway", &honest.url()], &flags[..]].concat());
