@@ -55,6 +55,14 @@ fn sigint_and_sigterm_end_with_130_and_are_resumable() {
             run.stdout
         );
         env.assert_nothing_false_in_lima(&sample);
+        let explain = ["explain", "--offline", "--json", &url, "--digest", &digest];
+        let history = &env.succeed(&explain).last("explanation")["history"];
+        assert_eq!(
+            (&history[0]["outcome"], &history[1]["outcome"]),
+            (&"done".into(), &"interrupted".into())
+        );
+        assert_eq!(history[0]["resumed"], run.last("result")["resumed"]);
+        assert!(history[1]["kept"].as_u64() >= Some(MIB), "{history}");
     }
 }
 
