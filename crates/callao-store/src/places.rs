@@ -6,6 +6,7 @@
 //! <cache>/callao/v1/staging/<key>.part         one file per fetch      (+ .json, .leaves)
 //! <cache>/callao/v1/proofs/<root cid>.car      inner nodes of one layout
 //! <cache>/callao/v1/catalogue.sqlite           what is held where
+//! <cache>/callao/v1/templates/<root cid>/      templates that limactl was given by their `ipfs:` locator
 //! <cache>/callao/v1/containerd-archives.yaml   what limactl adds to templates without archives
 //! ```
 //! The folder carries the format's version: another format is another folder.
@@ -83,6 +84,11 @@ impl Places {
         self.proofs().join(format!("{}.car", cid::text(root)))
     }
 
+    /// The directory of the templates that came by an `ipfs:` locator.
+    pub fn templates(&self) -> PathBuf {
+        self.own().join("templates")
+    }
+
     /// The catalogue's database.
     pub fn catalogue(&self) -> PathBuf {
         self.own().join("catalogue.sqlite")
@@ -133,6 +139,7 @@ mod tests {
                 places.proof(&root),
                 "/c/callao/v1/proofs/bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku.car",
             ),
+            (places.templates(), "/c/callao/v1/templates"),
             (places.catalogue(), "/c/callao/v1/catalogue.sqlite"),
             (
                 places.containerd_archives(),

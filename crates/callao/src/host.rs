@@ -247,11 +247,30 @@ pub fn free_bytes(path: &Path) -> std::io::Result<u64> {
 /// # Errors
 /// The disk.
 pub fn write_program(path: &Path, text: &str) -> std::io::Result<()> {
+    write_beside(path, text, 0o755)
+}
+
+/// Writes a text and the directories above it; it appears complete or not at all. One that is there already, and is the
+/// same, is not touched.
+///
+/// # Errors
+/// The disk.
+pub fn write_text(path: &Path, text: &str) -> std::io::Result<()> {
+    if read_small_file(path, text.len() as u64).is_ok_and(|bytes| bytes == text.as_bytes()) {
+        return Ok(());
+    }
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir)?;
+    }
+    write_beside(path, text, 0o644)
+}
+
+fn write_beside(path: &Path, text: &str, mode: u32) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
-    let temporary = path.with_extension(format!("callao-{}.tmp", std::process::id()));
+    let temporary = crate::commands::beside(path);
     let write = || {
         std::fs::write(&temporary, text)?;
-        std::fs::set_permissions(&temporary, std::fs::Permissions::from_mode(0o755))?;
+        std::fs::set_permissions(&temporary, std::fs::Permissions::from_mode(mode))?;
         std::fs::rename(&temporary, path)
     };
     write().inspect_err(|_| std::fs::remove_file(&temporary).unwrap_or(()))

@@ -17,8 +17,9 @@ those that take several values are written with `=`.
 Examples:
   callao lima start                       as `limactl start`
   callao lima create --name=vm template:debian-12 --arch=aarch64
+  callao lima start ipfs://bafy.../template.yaml
   callao lima --gateway=http://nas:8080 start ubuntu.yaml
-  callao lima plugins install             then `limactl callao` is callao";
+  callao lima plugins install             then `limactl callao`, `limactl start ipfs:...`";
 
 /// `callao lima`.
 #[derive(Debug, Clone, Args)]
@@ -35,9 +36,16 @@ pub struct LimaArgs {
 /// What comes after `callao lima`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum LimaCommand {
-    /// Make `limactl callao` work
+    /// Make `limactl callao` and ipfs: locators work with limactl itself
     #[command(subcommand)]
     Plugins(PluginsCommand),
+    /// What limactl-url-ipfs asks for: the template behind an address, as a file of this computer
+    #[command(hide = true)]
+    Url {
+        /// The address without its scheme, as limactl hands it over
+        #[arg(value_name = "ADDRESS")]
+        address: String,
+    },
     /// A command line of limactl.
     #[command(external_subcommand)]
     Limactl(Vec<OsString>),
@@ -46,13 +54,13 @@ pub enum LimaCommand {
 /// `callao lima plugins`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum PluginsCommand {
-    /// Write limactl-callao, a small script that runs callao
+    /// Write limactl-callao and limactl-url-ipfs, two small scripts that run callao
     Install {
         /// Directory to write to [default: ~/.local/bin or the first own directory on PATH]
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
     },
-    /// Remove it
+    /// Remove them
     Remove {
         /// Directory to remove from [default: every directory on PATH]
         #[arg(long, value_name = "DIR")]

@@ -14,10 +14,12 @@ mod instance;
 mod line;
 mod plugins;
 mod seed;
+mod url;
 
 pub(crate) fn run(app: &App, args: LimaArgs) -> Result<(), CommandError> {
     match args.command {
         LimaCommand::Plugins(command) => plugins::run(app, command),
+        LimaCommand::Url { address } => url::run(app, &args.sources, &address),
         LimaCommand::Limactl(arguments) => limactl(app, &args.sources, arguments),
     }
 }

@@ -12,6 +12,7 @@ use super::what::What;
 use crate::app::App;
 use crate::cli::{SourceArgs, TemplateArgs};
 use crate::error::CommandError;
+use crate::output::json;
 use crate::template;
 
 /// What the user said about the files of a WHAT.
@@ -82,7 +83,19 @@ pub(crate) fn of_template(
     choice: &Choice<'_>,
     locator: &str,
 ) -> Result<TemplateNeeds, CommandError> {
-    let mut template = template::load(app, choice.sources, locator)?;
+    let template = template::load(app, choice.sources, locator)?;
+    of_loaded(app, choice, template)
+}
+
+/// What a template that is loaded already needs.
+///
+/// # Errors
+/// Template: it has nothing for the architecture.
+pub(crate) fn of_loaded(
+    app: &App,
+    choice: &Choice<'_>,
+    mut template: Template,
+) -> Result<TemplateNeeds, CommandError> {
     let args = choice.template;
     let arch = match args.arch.as_deref() {
         Some(text) => text
@@ -127,14 +140,14 @@ pub(crate) fn of_template(
 }
 
 /// The driver that limactl takes when a template names none (`DefaultDriver`).
-pub(crate) fn default_vm(app: &App, arch: Arch) -> &'static str {
+fn default_vm(app: &App, arch: Arch) -> &'static str {
     match cfg!(target_os = "macos") && app.host.arch() == arch.name() {
         true => "vz",
         false => "qemu",
     }
 }
 
-/// Fetches the one file at an `ipfs://` location, and says where it is then.
+/// Fetches the one file at an `ipfs://` location into the cache.
 ///
 /// # Errors
 /// As `callao get` of it.
@@ -142,7 +155,8 @@ pub(crate) fn fetch_one(
     app: &App,
     sources: &SourceArgs,
     location: &str,
-) -> Result<std::path::PathBuf, CommandError> {
+    noun: Noun,
+) -> Result<json::Got, CommandError> {
     let location = Location::read(location);
     let Place::Ipfs(address) = &location.place else {
         return Err(CommandError::usage(format!(
@@ -152,12 +166,12 @@ pub(crate) fn fetch_one(
     };
     let whole = address.path.is_empty().then_some(address.cid);
     let want = Want {
-        noun: Noun::Template,
+        noun,
         arch: None,
         locations: vec![location],
         digest: None,
         cid: whole,
     };
     let job = Job::new(app, Places::new(app, sources, &[])?, None, false);
-    Ok(run::get(&job, &want)?.path.into())
+    run::get(&job, &want)
 }

@@ -14,6 +14,7 @@ use crate::cli::SourceArgs;
 use crate::error::CommandError;
 use crate::exit_code::ExitCode;
 use crate::get::needs;
+use crate::get::plan::Noun;
 use crate::host;
 
 /// More plugins than this in a row do not come to an end.
@@ -129,8 +130,8 @@ impl<'a> Finder<'a> {
     /// `ipfs://CID/path` as any other file: fetched, proven, and kept in the cache.
     fn ipfs(&self, rest: &str) -> Result<Vec<u8>, CommandError> {
         let locator = format!("ipfs://{}", rest.trim_start_matches('/'));
-        let path = needs::fetch_one(self.app, self.sources, &locator)?;
-        read_file(&path, &locator)
+        let got = needs::fetch_one(self.app, self.sources, &locator, Noun::Template)?;
+        read_file(Path::new(&got.path), &locator)
     }
 }
 

@@ -205,6 +205,19 @@ fn a_template_on_stdin_is_read_by_both() {
 }
 
 #[test]
+fn a_template_on_stdin_that_is_too_large_is_refused() {
+    let scene = Scene::new();
+    let text = "#".repeat(4 * 1024 * 1024 + 1);
+    let run = scene.run_with(&["create", "--name=vm", "-"], &text);
+    assert_snapshot!(scene.env.told(&run), @r##"
+    exit 8
+    error: failed to read the template on stdin: file too large
+      limactl was not started
+    "##);
+    assert!(scene.calls().is_empty());
+}
+
+#[test]
 fn an_instance_that_is_there_needs_less() {
     let (scene, sample) = (Scene::new(), Sample::random(403, SIZE));
     let origin = Origin::start(sample.bytes.clone(), Behaviour::default());
@@ -320,6 +333,33 @@ fn wrong_bytes_stop_everything() {
 }
 
 #[test]
+fn a_signal_ends_it_before_limactl_runs() {
+    let (scene, sample) = (Scene::new(), Sample::random(409, 4 * 1024 * 1024));
+    let slow = Behaviour {
+        rate: Some(1024 * 1024),
+        ..Behaviour::default()
+    };
+    let origin = Origin::start(sample.bytes.clone(), slow);
+    scene.template(&(image(&origin.url(), sample.digest) + NO_ARCHIVES));
+    let mut command = scene.env.command(&["lima", "create", "t.yaml"]);
+    command
+        .env("CALLAO_LIMACTL", &scene.limactl)
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program starts");
+    while origin.bytes_sent() == 0 && child.try_wait().expect("a child").is_none() {
+        std::thread::yield_now();
+    }
+    let id = i32::try_from(child.id()).expect("an id");
+    let callao = rustix::process::Pid::from_raw(id).expect("an id");
+    rustix::process::kill_process(callao, rustix::process::Signal::INT).expect("a signal");
+    let output = child.wait_with_output().expect("it ends");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{stderr}");
+    assert!(stderr.contains("limactl was not started"), "{stderr}");
+    assert_eq!(scene.calls(), ["[template][copy][--fill][--][t.yaml][-]"]);
+}
+
+#[test]
 fn a_limactl_that_refuses_is_heard() {
     let scene = Scene::new();
     scene.refuses("limactl: must not run as the root user\n");
@@ -377,9 +417,7 @@ fn without_limactl_there_is_nothing_to_run() {
         .output()
         .expect("it starts");
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_snapshot!(env.steady(&stderr), @r##"
-    error: $CALLAO_LIMACTL is `$DIR/in/none`, which is not a program
-    "##);
+    assert_snapshot!(env.steady(&stderr), @"error: $CALLAO_LIMACTL is `$DIR/in/none`, which is not a program");
 }
 
 #[test]
@@ -417,7 +455,7 @@ fn plugins_are_written_where_limactl_finds_them_and_removed() {
     "##);
     assert_eq!(
         scene.env.steady(&run.stdout),
-        "$DIR/in/bin/limactl-callao\n"
+        "$DIR/in/bin/limactl-callao\n$DIR/in/bin/limactl-url-ipfs\n"
     );
     let plugin = std::process::Command::new(scene.env.path("bin/limactl-callao"))
         .args(["cache", "--no-such-flag"])
@@ -430,7 +468,7 @@ fn plugins_are_written_where_limactl_finds_them_and_removed() {
         Some(0)
     );
     let run = scene.run(&["plugins", "remove", "--dir", "bin"]);
-    assert_eq!(run.stdout.lines().count(), 1);
+    assert_eq!(run.stdout.lines().count(), 2);
     assert_eq!(
         fs::read_dir(scene.env.path("bin"))
             .expect("a directory")
@@ -447,18 +485,19 @@ fn plugins_are_written_where_limactl_finds_them_and_removed() {
 fn files_of_others_are_left_as_they_are() {
     let scene = Scene::new();
     fs::create_dir(scene.env.path("bin")).expect("a directory");
-    scene.env.write("bin/limactl-callao", "#!/bin/sh\n");
+    scene.env.write("bin/limactl-url-ipfs", "#!/bin/sh\n");
     assert_snapshot!(scene.env.told(&scene.run(&["plugins", "install", "--dir", "bin"])), @r##"
     exit 2
-    error: `$DIR/in/bin/limactl-callao` is there already and not from callao: it is left as it is
+    error: `$DIR/in/bin/limactl-url-ipfs` is there already and not from callao: it is left as it is
     hint: remove it yourself, or name another directory with --dir
     "##);
     assert_snapshot!(scene.env.told(&scene.run(&["plugins", "remove", "--dir", "bin"])), @r##"
     exit 0
-    warning: `$DIR/in/bin/limactl-callao` is not from callao: it is left as it is
+    warning: `$DIR/in/bin/limactl-url-ipfs` is not from callao: it is left as it is
     There are no plugins of callao to remove
     "##);
-    assert!(scene.env.path("bin/limactl-callao").exists());
+    assert!(scene.env.path("bin/limactl-url-ipfs").exists());
+    assert!(!scene.env.path("bin/limactl-callao").exists());
 }
 
 #[test]
@@ -489,5 +528,5 @@ fn plugins_go_to_a_directory_of_the_users() {
     assert!(own.join("limactl-callao").exists());
     let second = install(format!("{}:{}", own.display(), local.display()));
     assert_eq!(second.code, Some(0), "{}", second.stderr);
-    assert!(local.join("limactl-callao").exists());
+    assert!(local.join("limactl-url-ipfs").exists());
 }

@@ -1,11 +1,10 @@
-//! With the real nginx, kubo and limactl, where they are.
+//! With the real nginx and kubo, where they are.
 
 use std::fs;
-use std::process::Command;
 
 use callao_content::cid;
 use callao_testkit::origin::{Behaviour, Origin};
-use callao_testkit::real::{self, Kubo, Nginx, NginxOptions};
+use callao_testkit::real::{Kubo, Nginx, NginxOptions};
 
 use crate::env::{Sample, TestEnvironment};
 
@@ -162,37 +161,4 @@ fn a_running_kubo_is_asked() {
         "other",
     ]);
     assert_eq!(by_gateway.code, Some(0));
-}
-
-#[test]
-fn limactl_uses_what_callao_fetched() {
-    let Some(limactl) = real::limactl() else {
-        return;
-    };
-    let env = TestEnvironment::new();
-    let sample = Sample::random(127, SIZE);
-    // Nobody answers under this name: limactl must not ask.
-    let location = format!("ipfs://{}/disk.img", sample.cid());
-    env.write("a.img", &sample.bytes);
-    env.succeed(&["add", "a.img"]);
-    env.write("t.yaml", format!(
-        "images:\n- {{location: \"{location}\", digest: \"{}\"}}\ncontainerd: {{user: false, system: false}}\nmounts: []\n",
-        sample.digest
-    ));
-    env.succeed(&["get", "t.yaml", "--offline"]);
-    let output = Command::new(limactl)
-        .args(["create", "--tty=false", "--name=seeded"])
-        .arg(env.path("t.yaml"))
-        .env("LIMA_HOME", env.path("lima-home"))
-        .env("XDG_CACHE_HOME", env.cache_dir())
-        .env("HTTPS_PROXY", "http://127.0.0.1:1")
-        .env("HTTP_PROXY", "http://127.0.0.1:1")
-        .output()
-        .expect("limactl starts");
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    // What comes after that (qemu-img, the guest agent) is between limactl and this computer.
-    assert!(
-        stderr.contains("Using cache") && !stderr.contains("failed to download"),
-        "{stderr}"
-    );
 }

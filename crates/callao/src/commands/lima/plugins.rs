@@ -24,11 +24,18 @@ struct Plugin {
     command: &'static str,
 }
 
-const PLUGINS: [Plugin; 1] = [Plugin {
-    name: "limactl-callao",
-    description: "Fetch and verify images from every source at once",
-    command: "",
-}];
+const PLUGINS: [Plugin; 2] = [
+    Plugin {
+        name: "limactl-callao",
+        description: "Fetch and verify images from every source at once",
+        command: "",
+    },
+    Plugin {
+        name: "limactl-url-ipfs",
+        description: "Templates and images by their ipfs: address",
+        command: " --quiet --no-progress lima url --",
+    },
+];
 
 pub(super) fn run(app: &App, command: PluginsCommand) -> Result<(), CommandError> {
     match command {
@@ -189,6 +196,11 @@ mod tests {
             "#!/bin/sh\n# <limactl-desc>Fetch and verify images from every source at once</limactl-desc>\n\
              # Written by `callao lima plugins install`; `callao lima plugins remove` removes it.\n\
              callao='/opt/it'\\''s/callao'\n[ -x \"$callao\" ] || callao=callao\nexec \"$callao\" \"$@\"\n"
+        );
+        let url = script(&PLUGINS[1], Path::new("/c"));
+        assert!(
+            url.ends_with("exec \"$callao\" --quiet --no-progress lima url -- \"$@\"\n"),
+            "{url}"
         );
     }
 }

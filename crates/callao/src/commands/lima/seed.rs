@@ -4,24 +4,27 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::path::Path;
 
 use callao_content::Cid;
 use callao_content::digest::Digest;
-use callao_template::{SelectOptions, Template};
+use callao_template::Template;
+use callao_template::locator::Locator;
 
 use super::instance::{self, Subject};
 use super::line::{self, Meaning, Order};
+use super::url;
 use crate::app::App;
-use crate::cli::SourceArgs;
+use crate::cli::{SourceArgs, TemplateArgs};
 use crate::error::CommandError;
 use crate::exit_code::ExitCode;
-use crate::get::plan::{self, Need, Noun, Pins, Place, Want};
+use crate::get::needs::{self, Choice};
+use crate::get::plan::{Need, Noun, Pins, Place};
 use crate::get::run::Job;
 use crate::get::satisfy;
 use crate::get::sources::Places;
 use crate::host;
 use crate::limactl::{Limactl, Source};
+use crate::template;
 
 /// limactl's own limit for a template.
 const TEMPLATE_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -59,7 +62,9 @@ pub(super) fn before(
     };
     match fetch(app, limactl, sources, &order, &mut ready) {
         Ok(()) => Ok(ready),
-        Err(error) if is_final(&error) => Err(error.detail("limactl was not started")),
+        Err(error) if is_final(&error) || has_lost_stdin(&order, &ready) => {
+            Err(error.detail("limactl was not started"))
+        }
         Err(error) => {
             warn(app, &error, "nothing was fetched beforehand");
             Ok(ready)
@@ -70,6 +75,11 @@ pub(super) fn before(
 /// Wrong bytes must not be papered over by whatever limactl finds elsewhere.
 fn is_final(error: &CommandError) -> bool {
     matches!(error.kind, ExitCode::Integrity | ExitCode::Interrupted)
+}
+
+/// What was read of it cannot be given back.
+fn has_lost_stdin(order: &Order, ready: &Ready) -> bool {
+    order.what.as_ref().is_some_and(|(_, what)| what == "-") && ready.stdin.is_none()
 }
 
 /// Says why something was not done, and what follows from that.
@@ -108,17 +118,38 @@ fn fetch(
             )
         })?);
     }
+    let locator = here(app, sources, order, locator, ready)?;
     let source = Source {
         locator: &locator,
         stdin: ready.stdin.as_deref(),
     };
     let text = limactl.fill_with(app, source, &changes)?;
     let name = format!("{locator}, as limactl fills it in");
-    let parsed = callao_template::parse(&text, &name)?;
-    let cids = known_cids(app, &locator, ready.stdin.as_deref());
-    let needs = needs(app, &parsed.template, &cids, has_disk)?;
+    let mut template = callao_template::parse(&text, &name)?.template;
+    known_cids(app, sources, source).give(&mut template);
+    let needs = wanted(app, sources, template, has_disk)?;
     let job = Job::new(app, Places::new(app, sources, &[])?, None, false);
     all_of(&job, &needs)
+}
+
+/// The locator as limactl can read it without a plugin: an `ipfs:` one becomes the file that its template has here.
+fn here(
+    app: &App,
+    sources: &SourceArgs,
+    order: &Order,
+    locator: String,
+    ready: &mut Ready,
+) -> Result<String, CommandError> {
+    let (Some((at, _)), Locator::Custom { scheme, rest }) = (&order.what, Locator::read(&locator))
+    else {
+        return Ok(locator);
+    };
+    if scheme != "ipfs" {
+        return Ok(locator);
+    }
+    let path = url::template_file(app, sources, &rest)?;
+    ready.arguments[*at] = path.clone().into();
+    Ok(path.display().to_string())
 }
 
 /// Fetches what is needed, as much of it as can be had.
@@ -140,37 +171,22 @@ fn all_of(job: &Job<'_>, needs: &[Need]) -> Result<(), CommandError> {
 }
 
 /// The files that limactl would fetch, in its order.
-fn needs(
+fn wanted(
     app: &App,
-    template: &Template,
-    cids: &Cids,
+    sources: &SourceArgs,
+    template: Template,
     has_disk: bool,
 ) -> Result<Vec<Need>, CommandError> {
-    let arch = match template.arch {
-        Some(arch) => arch,
-        None => crate::template::host_arch(app)?,
+    let choice = Choice {
+        template: &TemplateArgs::default(),
+        sources,
+        pins: Pins::Preferred,
+        digest: None,
+        cid: None,
     };
-    let options = SelectOptions {
-        default_vm: Some(crate::get::needs::default_vm(app, arch)),
-        ..SelectOptions::default()
-    };
-    let selection = callao_template::select(template, arch, &options)?;
-    let mut needs = plan::of_selection(&selection, true, Pins::Preferred);
-    for want in wants(&mut needs) {
-        want.arch = want.arch.or(Some(arch));
-        if want.cid.is_none() {
-            want.cid = cids.of(want);
-        }
-    }
+    let mut needs = needs::of_loaded(app, &choice, template)?.needs;
     needs.retain(|need| !(is_local(need) || (has_disk && is_for_disk(need))));
     Ok(needs)
-}
-
-fn wants(needs: &mut [Need]) -> impl Iterator<Item = &mut Want> {
-    needs
-        .iter_mut()
-        .flat_map(|need| &mut need.alternatives)
-        .flat_map(|alternative| &mut alternative.wants)
 }
 
 fn is_for_disk(need: &Need) -> bool {
@@ -193,46 +209,56 @@ fn is_local(need: &Need) -> bool {
 struct Cids(HashMap<String, (Option<Digest>, Cid)>);
 
 impl Cids {
-    /// The CID of the same entry: the same location, and no other digest.
-    fn of(&self, want: &Want) -> Option<Cid> {
-        want.locations.iter().find_map(|location| {
-            let (digest, cid) = self.0.get(&location.text)?;
-            (*digest == want.digest).then_some(*cid)
-        })
+    fn take(&mut self, template: &mut Template) {
+        for file in files(template) {
+            if let Some(cid) = file.cid {
+                self.0.insert(file.location.clone(), (file.digest, cid));
+            }
+        }
     }
 
-    fn add(&mut self, file: &callao_template::File) {
-        if let Some(cid) = file.cid {
-            self.0.insert(file.location.clone(), (file.digest, cid));
+    /// To the same entries: the same location, and no other digest.
+    fn give(&self, template: &mut Template) {
+        for file in files(template) {
+            if let Some((digest, cid)) = self.0.get(&file.location)
+                && *digest == file.digest
+            {
+                file.cid.get_or_insert(*cid);
+            }
         }
     }
 }
 
-/// Reads a template of this computer once more, for its CIDs. Without them everything works, only from fewer sources.
-fn known_cids(app: &App, locator: &str, stdin: Option<&[u8]>) -> Cids {
-    let mut cids = Cids::default();
-    let text = match stdin {
-        Some(bytes) => Some(bytes.to_vec()),
-        None => read_template(app, locator),
-    };
-    let text = text.and_then(|bytes| String::from_utf8(bytes).ok());
-    let Some(Ok(parsed)) = text.map(|text| callao_template::parse(&text, locator)) else {
-        return cids;
-    };
-    for image in &parsed.template.images {
-        cids.add(&image.file);
-        image.kernel.iter().for_each(|file| cids.add(file));
-        image.initrd.iter().for_each(|file| cids.add(file));
-    }
-    parsed
-        .template
-        .archives
-        .iter()
-        .for_each(|file| cids.add(file));
-    cids
+/// The files of a template that can have a CID.
+fn files(template: &mut Template) -> impl Iterator<Item = &mut callao_template::File> {
+    let images = template.images.iter_mut().flat_map(|image| {
+        std::iter::once(&mut image.file)
+            .chain(&mut image.kernel)
+            .chain(&mut image.initrd)
+    });
+    images.chain(&mut template.archives)
 }
 
-fn read_template(app: &App, locator: &str) -> Option<Vec<u8>> {
-    let path = locator.strip_prefix("file://").unwrap_or(locator);
-    host::read_small_file(Path::new(&app.host.path(path)), TEMPLATE_BYTES_MAX).ok()
+/// Reads a template once more, for its CIDs. Without them everything works, only from fewer sources.
+fn known_cids(app: &App, sources: &SourceArgs, source: Source<'_>) -> Cids {
+    let loaded = match source.stdin {
+        Some(bytes) => {
+            let text = String::from_utf8_lossy(bytes);
+            callao_template::parse(&text, "on stdin")
+                .map(|parsed| parsed.template)
+                .map_err(CommandError::from)
+        }
+        None => template::load(app, sources, source.locator),
+    };
+    let mut template = match loaded {
+        Ok(template) => template,
+        Err(error) => {
+            app.output
+                .detail(format!("The CIDs of the template are not known: {error}"));
+            return Cids::default();
+        }
+    };
+    let mut cids = Cids::default();
+    cids.take(&mut template);
+    cids
 }
