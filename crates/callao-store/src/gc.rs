@@ -9,6 +9,8 @@
 
 use std::path::Path;
 
+use callao_content::digest::Algorithm;
+
 use crate::disk::{Disk, Stamp};
 use crate::error::{At, Error};
 use crate::lima::{ALGORITHMS, digest_path};
@@ -97,6 +99,24 @@ pub fn sweep_entry(disk: &dyn Disk, dir: &Path, before_ns: i64) -> Result<u64, E
     }
     drop(lock);
     Ok(freed)
+}
+
+/// Removes digest files of an entry, so that nothing speaks for its bytes without a hash. `false`: somebody works on it.
+pub fn remove_digests(
+    disk: &dyn Disk,
+    dir: &Path,
+    algorithms: &[Algorithm],
+) -> Result<bool, Error> {
+    let Some(lock) = disk.try_lock_dir(dir).at("lock", dir)? else {
+        return Ok(false);
+    };
+    for algorithm in algorithms {
+        let path = digest_path(dir, *algorithm);
+        disk.remove(&path).at("remove", &path)?;
+    }
+    disk.sync_dir(dir).at("sync", dir)?;
+    drop(lock);
+    Ok(true)
 }
 
 /// What limactl and callao call files that are not complete yet.

@@ -1,5 +1,6 @@
 //! What every command works with: settings, output, disk, the places on it, and the signals. Knows no command.
 
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -11,10 +12,14 @@ use callao_store::staging::{WaitChoice, Waited};
 use crate::cli::Common;
 use crate::error::CommandError;
 use crate::exit_code::ExitCode;
-use crate::host::Host;
+use crate::host::{self, Host};
 use crate::interrupt::Interrupt;
 use crate::output::{Output, human};
 use crate::settings::{Overrides, Settings};
+
+/// What it means that there is a new, empty catalogue.
+const HASHED_AGAIN: &str =
+    "Files are hashed again when they are used; `callao cache rebuild` does it for all of them";
 
 /// The surroundings of one command.
 pub struct App {
@@ -30,6 +35,8 @@ pub struct App {
     pub places: Places,
     /// Signals.
     pub interrupt: Interrupt,
+    /// Before this command has written anything.
+    catalogue_is_gone: bool,
     catalogue: OnceLock<Option<Catalogue>>,
 }
 
@@ -52,6 +59,9 @@ impl App {
             )
         })?;
         let places = Places::new(&settings.cache_dir);
+        // A proof is written with a record: if there is one without the other, the catalogue was deleted.
+        let catalogue_is_gone = host::kind_of(&places.catalogue()).is_none()
+            && !host::names_in(&places.proofs()).is_empty();
         let output = Arc::clone(output);
         Ok(App {
             host,
@@ -60,20 +70,43 @@ impl App {
             disk: Arc::new(RealDisk),
             places,
             interrupt,
+            catalogue_is_gone,
             catalogue: OnceLock::new(),
         })
     }
 
-    /// The catalogue; without it (read-only disk) everything works, only slower. Says so once.
+    /// The catalogue; without it (read-only disk) everything works, only slower. Says so once, and also when there was
+    /// one that could not be read or is gone.
     pub fn catalogue(&self) -> Option<&Catalogue> {
-        let open = || match Catalogue::open(&self.places.catalogue()) {
-            Ok(catalogue) => Some(catalogue),
+        self.catalogue
+            .get_or_init(|| self.open_catalogue())
+            .as_ref()
+    }
+
+    fn open_catalogue(&self) -> Option<Catalogue> {
+        let path = self.places.catalogue();
+        let output = Arc::clone(&self.output);
+        let shown = path.display().to_string();
+        let told = move |aside: &Path| {
+            output.warning(format!(
+                "the catalogue `{shown}` cannot be read; it was moved aside to `{}`. {HASHED_AGAIN}",
+                aside.display()
+            ));
+        };
+        match Catalogue::open_telling(&path, told) {
+            Ok(catalogue) => {
+                if self.catalogue_is_gone {
+                    let path = path.display();
+                    self.output
+                        .warning(format!("the catalogue `{path}` is gone. {HASHED_AGAIN}"));
+                }
+                Some(catalogue)
+            }
             Err(error) => {
                 self.output.warning(CommandError::from(error).message);
                 None
             }
-        };
-        self.catalogue.get_or_init(open).as_ref()
+        }
     }
 
     /// How to wait for a lock: says so once, gives up at the deadline or at a signal.

@@ -16,7 +16,7 @@ mod sources;
 mod template;
 
 pub use add::AddArgs;
-pub use cache::{CacheCommand, VerifyArgs};
+pub use cache::{CacheCommand, PruneArgs, RepairArgs, VerifyArgs};
 pub use doctor::DoctorArgs;
 pub use explain::ExplainArgs;
 pub use get::GetArgs;
@@ -83,7 +83,7 @@ pub enum Command {
     Lima(Box<LimaArgs>),
     /// Write the digest and the CID of every file into a template
     Lock(Box<LockArgs>),
-    /// Look at what is in the cache
+    /// Look at the cache, clear it up, and repair it
     #[command(subcommand)]
     Cache(CacheCommand),
     /// Say where each file would come from and why, and how the last fetches went

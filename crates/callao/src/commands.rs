@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::app::App;
-use crate::cli::{Cli, Command};
+use crate::cli::{CacheCommand, Cli, Command};
 use crate::error::CommandError;
 use crate::host::Host;
 use crate::output::Output;
@@ -40,10 +40,13 @@ pub(crate) fn run(host: Host, cli: Cli, output: &Arc<Output>) -> Result<(), Comm
             let overrides = Overrides::of(&args.sources);
             lima::run(&App::new(host, common, &overrides, output)?, *args)
         }
-        Command::Cache(args) => cache::run(
-            &App::new(host, common, &Overrides::default(), output)?,
-            &args,
-        ),
+        Command::Cache(args) => {
+            let overrides = match &args {
+                CacheCommand::Repair(args) => Overrides::of(&args.sources),
+                _ => Overrides::default(),
+            };
+            cache::run(&App::new(host, common, &overrides, output)?, &args)
+        }
         Command::Explain(args) => {
             let overrides = Overrides::of(&args.sources);
             explain::run(&App::new(host, common, &overrides, output)?, *args)
@@ -58,6 +61,18 @@ pub(crate) fn run(host: Host, cli: Cli, output: &Arc<Output>) -> Result<(), Comm
         Command::Completions(args) => completions::run(&args),
         Command::Man => man::run(),
     }
+}
+
+/// The shell that asks how a command line can go on, if this is such a question: `callao -- WORDS`.
+pub(crate) fn completing(host: &Host) -> Option<String> {
+    let shell = host.text_variable(crate::env_vars::CALLAO_COMPLETE)?;
+    let is_question = host.arguments.get(1).is_some_and(|word| word == "--");
+    is_question.then_some(shell)
+}
+
+/// Answers such a question.
+pub(crate) fn complete(host: &Host, shell: &str) -> Result<(), CommandError> {
+    completions::answer(host, shell)
 }
 
 /// Text on stdout that is the whole answer, such as a script; a closed pipe is the reader's decision.

@@ -14,6 +14,8 @@ pub const CALLAO_LOCK_SECONDS: &str = "CALLAO_LOCK_SECONDS";
 pub const CALLAO_LIMACTL: &str = "CALLAO_LIMACTL";
 /// Lima's directory: instances, templates, settings.
 pub const LIMA_HOME: &str = "LIMA_HOME";
+/// Set by the completion scripts: the shell that wants to know how a command line can go on.
+pub const CALLAO_COMPLETE: &str = "CALLAO_COMPLETE";
 /// Where programs are looked for.
 pub const PATH: &str = "PATH";
 /// Directories of templates, instead of Lima's usual ones.

@@ -92,7 +92,7 @@ pub fn disk_hint(error: &std::io::Error) -> Option<&'static str> {
     use std::io::ErrorKind;
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Some(
-            "make room (`limactl prune` empties Lima's cache), or name another place with --cache-dir",
+            "make room (callao cache prune --help tells how), or name another place with --cache-dir",
         ),
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
             Some("check the permissions of this directory, or name another place with --cache-dir")

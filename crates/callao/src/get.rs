@@ -1,7 +1,8 @@
 //! From WHAT to files: what is meant (`what`), what that needs (`needs`), which files in which order (`plan`,
 //! `satisfy`), what is here already (`held`, `fresh`), whom to ask (`sources`), the run of one file (`run`), where its
-//! bytes go (`publish`), and what is said about it (`report`).
+//! bytes go (`publish`), and what is said about it (`report`). A damaged file is completed by `again`.
 
+pub(crate) mod again;
 mod fresh;
 pub(crate) mod hashing;
 pub(crate) mod held;

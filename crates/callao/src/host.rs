@@ -341,6 +341,13 @@ pub fn names_in(dir: &Path) -> Vec<OsString> {
     names
 }
 
+/// When a file was read or written last, in seconds since 1970, as far as the file system notes it.
+pub fn last_use(path: &Path) -> Option<i64> {
+    use std::os::unix::fs::MetadataExt;
+    let about = std::fs::metadata(path).ok()?;
+    Some(about.atime().max(about.mtime()))
+}
+
 /// What a path is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileKind {

@@ -40,6 +40,10 @@ pub fn main_impl() -> std::process::ExitCode {
 
 /// Runs one command line and says how it ended.
 pub fn run(host: Host) -> ExitCode {
+    if let Some(shell) = commands::completing(&host) {
+        // A shell that waits for an answer has no use for a message.
+        return commands::complete(&host, &shell).map_or(ExitCode::Unexpected, |()| ExitCode::Done);
+    }
     let cli = match Cli::try_parse_from(&host.arguments) {
         Ok(cli) => cli,
         Err(error) => {

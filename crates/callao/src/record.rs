@@ -82,6 +82,23 @@ pub(crate) fn user_file(
     )
 }
 
+/// A file that was found not to hold what the catalogue says: it is hashed before it is believed again, also where
+/// nothing but its bytes has changed.
+pub(crate) fn distrust(app: &App, held: &Held) -> Result<(), CommandError> {
+    let Some(catalogue) = app.catalogue() else {
+        return Ok(());
+    };
+    catalogue.record(&held.object, &distrusted(held).file)?;
+    Ok(())
+}
+
+/// The same, with a stamp that no file has.
+pub(crate) fn distrusted(held: &Held) -> Held {
+    let mut held = held.clone();
+    held.file.stamp.ctime_ns = 0;
+    held
+}
+
 /// How an object was verified, in the words of a fetch.
 pub(crate) fn proof_of(verified: Verified) -> Proof {
     match verified {

@@ -2,8 +2,7 @@
 //! computer has for every template. What a template means is `callao-template`'s business; which of its files are needed
 //! is `get`'s.
 
-use callao_template::load::{Around, Document};
-use callao_template::{Arch, Template};
+use callao_template::{Arch, Parsed, Template};
 
 use crate::app::App;
 use crate::cli::SourceArgs;
@@ -26,19 +25,7 @@ pub(crate) fn load(
     sources: &SourceArgs,
     locator: &str,
 ) -> Result<Template, CommandError> {
-    let around = lima_home::around(app)?;
-    let loader = loader::Finder::new(app, sources);
-    let document = loader.first(locator)?;
-    load_around(app, &loader, document, &around)
-}
-
-fn load_around(
-    app: &App,
-    loader: &loader::Finder<'_>,
-    document: Document,
-    around: &Around,
-) -> Result<Template, CommandError> {
-    let parsed = callao_template::load::load(loader, document, around)?;
+    let parsed = read(app, sources, locator)?;
     for warning in &parsed.warnings {
         app.output.warning(format!(
             "template {}: {}",
@@ -46,6 +33,17 @@ fn load_around(
         ));
     }
     Ok(parsed.template)
+}
+
+/// As [`load`], for whoever has no use for warnings.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn read(app: &App, sources: &SourceArgs, locator: &str) -> Result<Parsed, CommandError> {
+    let around = lima_home::around(app)?;
+    let loader = loader::Finder::new(app, sources);
+    let document = loader.first(locator)?;
+    callao_template::load::load(&loader, document, &around)
 }
 
 /// This computer's architecture.

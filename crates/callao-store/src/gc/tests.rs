@@ -160,6 +160,20 @@ fn what_is_locked_or_has_changed_stays() -> Result<(), Error> {
 }
 
 #[test]
+fn digest_files_alone_are_removed_under_the_lock() -> Result<(), Error> {
+    let disk = disk();
+    let lock = disk.try_lock_dir(&entry()).at("lock", &entry())?;
+    assert!(!remove_digests(&disk, &entry(), &[Algorithm::Sha512])?);
+    drop(lock);
+    assert!(remove_digests(&disk, &entry(), &[Algorithm::Sha512])?);
+    let disk = disk.recover(Survive::Worst);
+    assert!(disk.peek(&entry().join("sha512.digest")).is_none());
+    assert!(disk.peek(&entry().join("sha256.digest")).is_some());
+    assert!(disk.peek(&entry().join("data")).is_some());
+    Ok(())
+}
+
+#[test]
 fn old_temporary_files_are_swept_unless_somebody_works_there() -> Result<(), Error> {
     let disk = disk();
     let path = entry().join("data.part");

@@ -96,7 +96,7 @@ fn free_space(facts: &DiskFacts) -> Finding {
     };
     let found = human::bytes(free);
     let fix =
-        "make room (`limactl prune` empties Lima's cache), or name another place with --cache-dir";
+        "make room (callao cache prune --help tells how), or name another place with --cache-dir";
     match free {
         FREE_BYTES_WANTED.. => Finding::ok(name, found),
         FREE_BYTES_MIN.. => {

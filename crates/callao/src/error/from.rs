@@ -12,7 +12,7 @@ use crate::output::human;
 
 const LOCK_HINT: &str = "wait for the other process, or give it more time with --lock-seconds";
 const ROOM_HINT: &str =
-    "make room (`limactl prune` empties Lima's cache), or name another place with --cache-dir";
+    "make room (callao cache prune --help tells how), or name another place with --cache-dir";
 
 impl From<StoreError> for CommandError {
     fn from(error: StoreError) -> Self {

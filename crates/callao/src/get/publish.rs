@@ -51,8 +51,19 @@ pub(crate) fn cached(job: &Job<'_>, want: &Want, found: Found) -> Result<json::G
             publish(app, want, location, &found, &Meta::default())?;
         }
     }
+    touch(app, want);
     report::cached(app, &found.path);
     Ok(report::held(want, &found, json::From::Cache))
+}
+
+/// Notes that the entries were used, for `cache prune`; nothing depends on it.
+fn touch(app: &App, want: &Want) {
+    if let Some(catalogue) = app.catalogue() {
+        for location in cached_locations(want) {
+            let path = app.places.entry(&location.text).join("data");
+            catalogue.touch(&path, host::unix_now()).unwrap_or(());
+        }
+    }
 }
 
 /// The same bytes are here under another name.

@@ -59,7 +59,7 @@ impl<'a> Job<'a> {
     }
 
     /// One runtime for all files: the HTTP clients keep their connections on it.
-    fn runtime(&self) -> Result<&Runtime, CommandError> {
+    pub(super) fn runtime(&self) -> Result<&Runtime, CommandError> {
         if let Some(runtime) = self.runtime.get() {
             return Ok(runtime);
         }
@@ -182,14 +182,7 @@ fn fetch(job: &Job<'_>, want: &Want, recorder: &Arc<Recorder>) -> Result<json::G
     let shown = Shown::new(Arc::clone(&app.output), want.location(), want.noun.text());
     let watching = Both(Arc::clone(&shown) as _, Arc::clone(recorder) as _);
     let fetch = order(job, want, root, sources, &staging, Arc::new(watching));
-    let ended = runtime.block_on(async {
-        let late = job.places.late(root)?;
-        let (late, _routers) =
-            late.map_or((None, None), |late| (Some(late.sources), Some(late.tasks)));
-        engine::run(Fetch { late, ..fetch })
-            .await
-            .map_err(CommandError::from)
-    });
+    let ended = run_engine(job, runtime, root, fetch);
     shown.finish();
     let finished = ended.map_err(|error| explained(error, want, root))?;
     let staging = Arc::into_inner(staging).ok_or_else(|| {
@@ -199,8 +192,25 @@ fn fetch(job: &Job<'_>, want: &Want, recorder: &Arc<Recorder>) -> Result<json::G
     complete(job, want, finished, staging)
 }
 
+/// Runs the engine, with what routers find meanwhile.
+pub(super) fn run_engine(
+    job: &Job<'_>,
+    runtime: &Runtime,
+    root: Option<Cid>,
+    fetch: Fetch,
+) -> Result<Finished, CommandError> {
+    runtime.block_on(async {
+        let late = job.places.late(root)?;
+        let (late, _routers) =
+            late.map_or((None, None), |late| (Some(late.sources), Some(late.tasks)));
+        engine::run(Fetch { late, ..fetch })
+            .await
+            .map_err(CommandError::from)
+    })
+}
+
 /// What the engine is asked for.
-fn order(
+pub(super) fn order(
     job: &Job<'_>,
     want: &Want,
     root: Option<Cid>,
@@ -240,7 +250,7 @@ fn complete(
     Ok(got)
 }
 
-fn open_staging(
+pub(super) fn open_staging(
     job: &Job<'_>,
     want: &Want,
     root: Option<Cid>,
@@ -290,7 +300,11 @@ pub(crate) fn root_without_asking(app: &App, want: &Want) -> Option<Cid> {
 }
 
 /// The CID of the file itself: given, or found by following the path of an IPFS address.
-fn root_of(job: &Job<'_>, want: &Want, runtime: &Runtime) -> Result<Option<Cid>, CommandError> {
+pub(super) fn root_of(
+    job: &Job<'_>,
+    want: &Want,
+    runtime: &Runtime,
+) -> Result<Option<Cid>, CommandError> {
     if let Some(root) = root_without_asking(job.app, want) {
         return Ok(Some(root));
     }
@@ -354,7 +368,7 @@ fn is_known_file(app: &App, address: &IpfsAddress) -> bool {
 }
 
 /// Why there is no source, and what can be done.
-fn nobody_to_ask(job: &Job<'_>, want: &Want, root: Option<Cid>) -> CommandError {
+pub(super) fn nobody_to_ask(job: &Job<'_>, want: &Want, root: Option<Cid>) -> CommandError {
     let what = format!("{} `{}`", want.noun.text(), want.location());
     if job.places.offline() {
         return CommandError::new(
@@ -377,7 +391,7 @@ fn nobody_to_ask(job: &Job<'_>, want: &Want, root: Option<Cid>) -> CommandError 
 }
 
 /// Says which file it was about.
-fn explained(error: CommandError, want: &Want, root: Option<Cid>) -> CommandError {
+pub(super) fn explained(error: CommandError, want: &Want, root: Option<Cid>) -> CommandError {
     if error.kind == ExitCode::Interrupted {
         return error;
     }

@@ -86,6 +86,21 @@ pub fn parse_size(text: &str) -> Option<u64> {
     number.checked_mul(unit)
 }
 
+/// The span that a user writes: `30d`, `12h`, `2w`, `90m`, `10s`.
+pub fn parse_age(text: &str) -> Option<Duration> {
+    let digits_end = text.find(|c: char| !c.is_ascii_digit())?;
+    let number: u64 = text[..digits_end].parse().ok()?;
+    let unit = match text[digits_end..].trim().to_ascii_lowercase().as_str() {
+        "s" => 1,
+        "m" | "min" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        "w" => 7 * 86_400,
+        _ => return None,
+    };
+    number.checked_mul(unit).map(Duration::from_secs)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,6 +131,18 @@ mod tests {
             ),
             (None, None, None, None)
         );
+    }
+
+    #[test]
+    fn ages_read_as_people_write_them() {
+        let seconds = |text| parse_age(text).map(|age| age.as_secs());
+        assert_eq!(seconds("30d"), Some(30 * 86_400));
+        assert_eq!(seconds("2w"), Some(14 * 86_400));
+        assert_eq!(seconds("12 h"), Some(12 * 3600));
+        assert_eq!((seconds("90m"), seconds("0s")), (Some(5400), Some(0)));
+        for wrong in ["", "30", "d", "1y", "-1d", "1.5d", "99999999999999999999d"] {
+            assert_eq!(seconds(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

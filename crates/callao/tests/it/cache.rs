@@ -7,9 +7,9 @@ use callao_testkit::origin::{Behaviour, Origin};
 
 use crate::env::{Sample, TestEnvironment};
 
-const SIZE: usize = 3 * 1024 * 1024 + 17;
+pub(crate) const SIZE: usize = 3 * 1024 * 1024 + 17;
 
-fn with_an_entry(seed: u64) -> (TestEnvironment, Sample, String) {
+pub(crate) fn with_an_entry(seed: u64) -> (TestEnvironment, Sample, String) {
     let (env, sample) = (TestEnvironment::new(), Sample::random(seed, SIZE));
     let origin = Origin::start(sample.bytes.clone(), Behaviour::default());
     env.succeed(&[
@@ -24,7 +24,7 @@ fn with_an_entry(seed: u64) -> (TestEnvironment, Sample, String) {
 }
 
 /// An entry as limactl leaves it.
-fn made_by_limactl(env: &TestEnvironment, location: &str, sample: &Sample) {
+pub(crate) fn made_by_limactl(env: &TestEnvironment, location: &str, sample: &Sample) {
     let dir = env.entry(location);
     fs::create_dir_all(&dir).expect("an entry");
     fs::write(dir.join("url"), location).expect("url");

@@ -17,7 +17,7 @@ fn help_teaches() {
       add          Compute digest and CID of files and make them known, without copying them
       lima         Run limactl with its files fetched and verified beforehand
       lock         Write the digest and the CID of every file into a template
-      cache        Look at what is in the cache
+      cache        Look at the cache, clear it up, and repair it
       explain      Say where each file would come from and why, and how the last fetches went
       doctor       Check whether callao can work on this computer, and say what to do
       demo         Show in a throw-away directory, without network, what callao does
@@ -317,15 +317,18 @@ fn help_of_lock() {
 fn help_of_cache() {
     let env = TestEnvironment::new();
     assert_snapshot!(env.succeed(&["cache", "--help"]).stdout, @r##"
-    Look at what is in the cache
+    Look at the cache, clear it up, and repair it
 
     Usage: callao cache [OPTIONS] <COMMAND>
 
     Commands:
-      list    List what is in Lima's cache and what was added: size, age, URLs, digest, CID, how
-              verified
-      verify  Read everything again and say which byte ranges of which file are bad
-      help    Print this message or the help of the given subcommand(s)
+      list     List what is in Lima's cache and what was added: size, age, URLs, digest, CID, how
+               verified
+      verify   Read everything again and say which byte ranges of which file are bad
+      prune    Remove entries that are old, that nothing refers to, or that are too much
+      repair   Fetch the damaged pieces of files again, and nothing else
+      rebuild  Make the catalogue anew from the files: each is read once
+      help     Print this message or the help of the given subcommand(s)
 
     Options:
       -h, --help  Print help
@@ -427,7 +430,7 @@ fn completions_and_the_manual_are_printed() {
     assert!(
         env.succeed(&["completions", "bash"])
             .stdout
-            .contains("complete -F _callao")
+            .contains("-F _callao callao")
     );
     let page = env.succeed(&["man"]).stdout;
     assert!(

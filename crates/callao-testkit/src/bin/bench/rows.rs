@@ -9,6 +9,7 @@ mod lima;
 mod lock;
 mod memory;
 mod mirrors;
+mod repair;
 
 use crate::Outcome;
 use crate::report::Section;
@@ -80,6 +81,11 @@ pub(crate) const ALL: &[Row] = &[
         name: "lock",
         title: "Digest and CID of two images into a template",
         run: lock::run,
+    },
+    Row {
+        name: "repair",
+        title: "One damaged leaf in an image",
+        run: repair::run,
     },
     Row {
         name: "memory",

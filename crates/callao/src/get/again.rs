@@ -1,0 +1,55 @@
+//! A damaged file, completed: where its layout is known only the pieces that are wrong are asked for. Publishes nothing
+//! and writes to nothing but a staging file.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use callao_fetch::engine::Finished;
+use callao_store::staging::Staging;
+
+use super::plan::Want;
+use super::run::{self, Job};
+use crate::error::CommandError;
+use crate::exit_code::ExitCode;
+use crate::output::progress::Shown;
+
+/// Fetches what is missing of a file; `damaged` is what is there of it.
+///
+/// # Errors
+/// Those of `get`; what arrived is kept for the next run.
+pub(crate) fn complete(
+    job: &Job<'_>,
+    want: &Want,
+    damaged: Option<&Path>,
+) -> Result<(Finished, Staging), CommandError> {
+    let runtime = job.runtime()?;
+    let _guard = job.app.interrupt.guard();
+    let root = run::root_of(job, want, runtime)?;
+    let sources = job.places.sources(want, root)?;
+    // If only something is too much, nobody has to be asked.
+    let nobody = sources.is_empty();
+    if nobody && (damaged.is_none() || root.is_none()) {
+        return Err(run::nobody_to_ask(job, want, root));
+    }
+    let staging = run::open_staging(job, want, root)?;
+    // Without a root nothing can tell good pieces from bad ones. What an earlier run left is further than the file.
+    if let Some(path) = damaged.filter(|_| root.is_some() && !staging.is_resumed()) {
+        staging.take_over(path)?;
+    }
+    let shown = Shown::new(
+        Arc::clone(&job.app.output),
+        want.location(),
+        want.noun.text(),
+    );
+    let fetch = run::order(job, want, root, sources, &staging, Arc::clone(&shown) as _);
+    let ended = run::run_engine(job, runtime, root, fetch);
+    shown.finish();
+    let finished = ended.map_err(|error| match nobody && error.kind == ExitCode::NotFound {
+        true => run::nobody_to_ask(job, want, root),
+        false => run::explained(error, want, root),
+    })?;
+    let staging = Arc::into_inner(staging).ok_or_else(|| {
+        CommandError::new(ExitCode::Unexpected, "the staging file is still in use")
+    })?;
+    Ok((finished, staging))
+}
