@@ -10,6 +10,7 @@
 pub mod blocks;
 pub mod body;
 pub mod dag;
+pub mod files;
 pub mod gateway;
 pub mod http;
 pub mod image;

@@ -49,6 +49,9 @@ pub struct LockArgs {
     /// Lock entries with neither digest nor CID ("latest") to what they are now
     #[arg(long)]
     pub pin_latest: bool,
+    /// Compare with the checksums that the origin publishes beside each file (SHA256SUMS, CHECKSUM and so on)
+    #[arg(long)]
+    pub sums: bool,
     /// Where to look.
     #[command(flatten)]
     pub sources: SourceArgs,

@@ -15,6 +15,7 @@ mod gather;
 mod judge;
 mod names;
 mod report;
+mod sums;
 mod target;
 mod verdicts;
 mod work;
@@ -33,7 +34,7 @@ pub(crate) fn run(app: &App, args: &LockArgs) -> Result<(), CommandError> {
         app.output
             .warning(format!("template {}: {}", target.name, warning.message));
     }
-    let work = Work::of(document.files(), &arches, args.pin_latest);
+    let mut work = Work::of(document.files(), &arches, args.pin_latest);
     if work.items.is_empty() {
         return Err(nothing_to_lock(&target, &document, &arches));
     }
@@ -46,6 +47,9 @@ pub(crate) fn run(app: &App, args: &LockArgs) -> Result<(), CommandError> {
     if !args.check {
         // Told before anything is fetched.
         document.apply(&judge::trial(args.add_ipfs, &work))?;
+    }
+    if args.sums {
+        sums::attach(app, args, &mut work)?;
     }
     let answers = gather::all(app, &args.sources, &work, profile)?;
     let verdicts = Verdicts::of(app, &work, answers, profile);

@@ -287,6 +287,10 @@ fn help_of_lock() {
           --pin-latest
               Lock entries with neither digest nor CID ("latest") to what they are now
 
+          --sums
+              Compare with the checksums that the origin publishes beside each file (SHA256SUMS,
+              CHECKSUM and so on)
+
           --lock-seconds <SECONDS>
               How long to wait for another process that is busy with the same file
 

@@ -31,6 +31,7 @@ mod lima_url;
 mod limactl;
 mod lock;
 mod lock_faults;
+mod lock_sums;
 mod locks;
 mod pins;
 mod real;

@@ -125,6 +125,11 @@ fn question(work: &Work, index: usize, profile: Profile) -> Question {
         if !algorithms.contains(&algorithm) {
             algorithms.push(algorithm);
         }
+        if let Some(listed) = &item.listed
+            && !algorithms.contains(&listed.digest.algorithm())
+        {
+            algorithms.push(listed.digest.algorithm());
+        }
         claims.extend(item.entry.cid);
         claims.extend(cid_in_location(&item.want));
     }

@@ -46,6 +46,15 @@ pub(super) fn of(item: &Item, facts: &Facts, profile: &str) -> Verdict {
             verdict.lacks.push("digest");
         }
     }
+    if let Some(listed) = &item.listed
+        && !names.digests.contains(&listed.digest)
+    {
+        let got = got(listed.digest.algorithm()).map_or_else(String::new, ToString::to_string);
+        verdict.faults.push(format!(
+            "{} lists `{}`, got `{got}`",
+            listed.url, listed.digest
+        ));
+    }
     let mut wrong = |what: &str, claim: &Cid| {
         verdict.faults.push(format!(
             "{what}: {} names other bytes; these have {} (profile {profile})",

@@ -7,6 +7,7 @@ use similar::TextDiff;
 
 use super::gather::Facts;
 use super::judge::Verdict;
+use super::sums::Listed;
 use super::work::Item;
 use crate::app::App;
 use crate::error::CommandError;
@@ -53,6 +54,8 @@ pub(super) struct Line<'a> {
     from: Option<From>,
     path: Option<&'a str>,
     size: Option<u64>,
+    /// What the checksums of the origin say.
+    sums: Option<&'a Listed>,
 }
 
 #[derive(Serialize)]
@@ -100,6 +103,7 @@ pub(super) fn entry(
         from: facts.map(|facts| facts.got.from),
         path: facts.map(|facts| facts.got.path.as_str()),
         size: facts.map(|facts| facts.got.size),
+        sums: item.listed.as_ref(),
     });
     match status {
         Status::Right => app.output.detail(format!("{}: locked", place(entry))),
@@ -118,11 +122,15 @@ pub(super) fn entry(
     }
 }
 
-/// An entry that nothing vouched for is locked from now on.
-pub(super) fn pinned_latest(app: &App, entry: &FileEntry) {
+/// An entry that had neither is locked from now on.
+pub(super) fn pinned_latest(app: &App, item: &Item) {
+    let witness = match &item.listed {
+        Some(listed) => format!("which is what {} lists", listed.url),
+        None => "which nobody has verified".to_owned(),
+    };
     app.output.warning(format!(
-        "{} had neither digest nor CID: it is locked to what was fetched now, which nobody has verified",
-        place(entry)
+        "{} had neither digest nor CID: it is locked to what was fetched now, {witness}",
+        place(&item.entry)
     ));
 }
 

@@ -85,7 +85,7 @@ impl<'w> Verdicts<'w> {
             let facts = one.facts.as_ref();
             report::entry(app, one.item, facts, &one.verdict, status);
             if status == Status::Locked && one.item.is_latest() && !has_trouble {
-                report::pinned_latest(app, &one.item.entry);
+                report::pinned_latest(app, one.item);
             }
         }
     }

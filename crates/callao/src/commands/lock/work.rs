@@ -3,6 +3,7 @@
 use callao_template::Arch;
 use callao_template::edit::{FileEntry, Part};
 
+use super::sums::Listed;
 use crate::get::plan::{Location, Noun, Place, Want};
 
 /// One file of the template.
@@ -12,6 +13,8 @@ pub(super) struct Item {
     pub(super) want: Want,
     /// Which of the groups looks it up; `None`: nothing says which bytes it has, and nobody asked to find out.
     pub(super) group: Option<usize>,
+    /// What the checksums of its origin say (`--sums`).
+    pub(super) listed: Option<Listed>,
 }
 
 impl Item {
@@ -43,6 +46,7 @@ impl Work {
                 entry: entry.clone(),
                 want,
                 group,
+                listed: None,
             });
         }
         work
