@@ -87,7 +87,8 @@ fn printed(run: &Run) -> PathBuf {
     run.stdout.trim_end().into()
 }
 
-const WITH_BASE: &str = "base: base/b.yaml\ncpus: 1\n";
+/// The first base is for limactl to find, the second one lies beside the template.
+const WITH_BASE: &str = "base: [template:elsewhere, base/b.yaml]\ncpus: 1\n";
 const BASE: &str =
     "images: [{location: /no/such/disk.img}]\nprovision: [{mode: system, file: script.sh}]\n";
 
@@ -155,9 +156,16 @@ fn what_cannot_work_is_said() {
     let told = |address: &str| env.told(&url(&env, &published.gateway, address));
     assert_snapshot!(told(&format!("//{}/t.yaml", published.alone)), @r##"
     exit 8
-    error: template ipfs://bafkreiglggu.../t.yaml, line 1: base: `ipfs://bafkreiglggu.../base/b.yaml` would lie 
+    error: template ipfs://bafkreiay6hm.../t.yaml, line 1: base: `ipfs://bafkreiay6hm.../base/b.yaml` would lie 
           beside the template, but this CID is that of the template alone
     hint: name the template by the CID of its directory
+    "##);
+    let above = publish("base: ../b.yaml\n", "");
+    let address = format!("{}/t.yaml", above.root);
+    assert_snapshot!(env.told(&url(&env, &above.gateway, &address)), @r##"
+    exit 8
+    error: template ipfs://bafybeibuds4.../t.yaml, line 1: base `../b.yaml` leads out of the directory of its 
+          template with `..`
     "##);
     assert_snapshot!(told("//nonsense/t.yaml"), @r##"
     exit 2
@@ -165,7 +173,7 @@ fn what_cannot_work_is_said() {
     "##);
     assert_snapshot!(told(&format!("{}/%2e%2e/t.yaml", published.root)), @r##"
     exit 2
-    error: `ipfs://bafybeicwsc6.../%2e%2e/t.yaml`: its path cannot be that of a file
+    error: `ipfs://bafybeiharxv.../%2e%2e/t.yaml`: its path cannot be that of a file
     "##);
     let image = Sample::random(450, 5 * 1024 * 1024);
     let gateway = Gateway::start(vec![image.file()], Vec::new(), GatewayBehaviour::default());
