@@ -15,6 +15,7 @@ mod layouts;
 pub mod limits;
 pub mod message;
 pub mod netfilter;
+pub mod oci;
 mod pipeline;
 mod plan;
 pub mod probe;

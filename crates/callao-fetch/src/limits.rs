@@ -84,3 +84,28 @@ pub const ROUTING_RECORDS_COUNT_MAX: usize = 100;
 pub const ROUTING_ADDRESSES_COUNT_MAX: usize = 10;
 /// An answer of a router.
 pub const ROUTING_BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// A manifest or an index of a registry (the specification lets registries refuse more).
+pub const OCI_MANIFEST_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Entries of an index, or layers of a manifest.
+pub const OCI_DESCRIPTORS_COUNT_MAX: usize = 1024;
+/// An index may name an index; deeper there is nothing.
+pub const OCI_INDEX_DEPTH_MAX: usize = 2;
+/// Manifests of one platform that are looked into for a file name.
+pub const OCI_CANDIDATES_COUNT_MAX: usize = 8;
+/// A repository's name (distribution specification).
+pub const OCI_REPOSITORY_CHARS_MAX: usize = 255;
+/// A tag (distribution specification).
+pub const OCI_TAG_CHARS_MAX: usize = 128;
+/// The answer of a token server.
+pub const OCI_TOKEN_BYTES_MAX: usize = 64 * 1024;
+/// How often a registry that is busy or fails is asked again for a manifest or a token.
+pub const OCI_TRIES_COUNT_MAX: u32 = 4;
+/// How long a token counts that does not say it (distribution specification).
+pub const OCI_TOKEN_LIFE_MIN: Duration = Duration::from_secs(60);
+/// A token that ends so soon is not used any more.
+pub const OCI_TOKEN_MARGIN: Duration = Duration::from_secs(10);
+/// One piece of an upload: what an interruption costs at most.
+pub const OCI_PIECE_BYTES: u64 = 16 * 1024 * 1024;
+/// The longest piece that a registry may ask for: it is in memory while it is sent.
+pub const OCI_PIECE_BYTES_MAX: u64 = 64 * 1024 * 1024;

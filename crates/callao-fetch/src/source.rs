@@ -20,6 +20,7 @@ pub mod file;
 pub mod gateway;
 pub mod http;
 pub mod kubo_rpc;
+pub mod oci;
 
 /// The kinds of source, as `--only` and the reports name them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -37,6 +38,8 @@ pub enum SourceKind {
     Car,
     /// A local file.
     File,
+    /// A blob of an OCI registry.
+    Oci,
 }
 
 impl SourceKind {
@@ -49,6 +52,7 @@ impl SourceKind {
             SourceKind::KuboRepo => "kubo_repo",
             SourceKind::Car => "car",
             SourceKind::File => "file",
+            SourceKind::Oci => "oci",
         }
     }
 }

@@ -6,6 +6,7 @@
 pub mod catalogue;
 pub mod check;
 pub mod disk;
+pub mod documents;
 pub mod error;
 pub mod foreign;
 pub mod gc;

@@ -60,3 +60,6 @@ pub const CAR_HEADER_BYTES_MAX: u64 = 1 << 20;
 
 /// Window that is read at each block header of a CAR file.
 pub const CAR_WINDOW_BYTES: usize = 4 << 10;
+
+/// Largest document (a manifest of a registry) that is read back.
+pub const DOCUMENT_BYTES_MAX: usize = 4 << 20;

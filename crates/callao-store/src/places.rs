@@ -5,6 +5,7 @@
 //! <cache>/lima/download/by-url-sha256/<key>/   Lima's entries; key = sha256 of the literal location
 //! <cache>/callao/v1/staging/<key>.part         one file per fetch      (+ .json, .leaves)
 //! <cache>/callao/v1/proofs/<root cid>.car      inner nodes of one layout
+//! <cache>/callao/v1/documents/<digest>         manifests of registries  (<digest>.unpacked: what came out of a blob)
 //! <cache>/callao/v1/catalogue.sqlite           what is held where
 //! <cache>/callao/v1/templates/<root cid>/      templates that limactl was given by their `ipfs:` locator
 //! <cache>/callao/v1/containerd-archives.yaml   what limactl adds to templates without archives
@@ -14,6 +15,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use callao_content::digest::Digest;
 use callao_content::{Cid, cid, hash};
 
 /// The paths below one cache directory (Go's `UserCacheDir`).
@@ -87,6 +89,28 @@ impl Places {
     /// The directory of the templates that came by an `ipfs:` locator.
     pub fn templates(&self) -> PathBuf {
         self.own().join("templates")
+    }
+
+    /// The directory of the documents.
+    pub fn documents(&self) -> PathBuf {
+        self.own().join("documents")
+    }
+
+    /// A document by its digest.
+    pub fn document(&self, digest: &Digest) -> PathBuf {
+        self.documents()
+            .join(format!("{}-{}.json", digest.algorithm(), digest.hex()))
+    }
+
+    /// The note of what came out of a blob, or out of one place in it.
+    pub fn unpacked(&self, blob: &Digest, member: Option<&str>) -> PathBuf {
+        let place = member.map(|member| format!("-{}", &lima_key(member)[..16]));
+        self.documents().join(format!(
+            "{}-{}{}.unpacked",
+            blob.algorithm(),
+            blob.hex(),
+            place.unwrap_or_default()
+        ))
     }
 
     /// The catalogue's database.

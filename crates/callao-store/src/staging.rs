@@ -172,6 +172,18 @@ impl Staging {
         Ok(())
     }
 
+    /// Makes the file longer without reserving the space, for bytes whose number nobody knows before they are there.
+    /// What is not written stays a hole.
+    pub fn extend(&self, size: u64) -> Result<(), Error> {
+        if size > self.size() {
+            self.file
+                .set_len(size)
+                .at_needing("extend", &self.paths.part, 0)?;
+            self.size.store(size, Ordering::Release);
+        }
+        Ok(())
+    }
+
     /// The length: of what was found, then as set; 0 at first.
     pub fn size(&self) -> u64 {
         self.size.load(Ordering::Acquire)

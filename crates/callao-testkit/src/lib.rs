@@ -1,8 +1,8 @@
 //! Deterministic images, wire-level fakes and real peers for the tests and the benchmark; never part of the product.
 //!
-//! [`image`] makes bytes; [`origin`], [`gateway`], [`kubo`] and [`router`] are servers on loopback that can misbehave in
-//! every way a real one does; [`real`] starts the real nginx and kubo. Knows of the product only `callao-content`, and
-//! checks nothing itself: what it serves may be wrong on purpose.
+//! [`image`] makes bytes; [`origin`], [`gateway`], [`kubo`], [`router`] and [`registry`] are servers on loopback that can
+//! misbehave in every way a real one does; [`real`] starts the real nginx, kubo and docker-registry, and finds oras. Knows
+//! of the product only `callao-content`, and checks nothing itself: what it serves may be wrong on purpose.
 //!
 //! Every fake runs on a thread of its own with a runtime of its own, so it works from blocking tests and from async ones
 //! alike, and ends when it is dropped.
@@ -17,4 +17,5 @@ pub mod image;
 pub mod kubo;
 pub mod origin;
 pub mod real;
+pub mod registry;
 pub mod router;

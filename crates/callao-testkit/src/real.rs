@@ -6,7 +6,9 @@
 
 pub mod kubo;
 pub mod nginx;
+pub mod oras;
 pub mod process;
+pub mod registry;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -14,11 +16,17 @@ use std::process::Command;
 
 pub use kubo::{Daemon, Kubo};
 pub use nginx::{Nginx, NginxOptions};
+pub use oras::Oras;
+pub use registry::Registry;
 
 /// Names the nginx to use.
 pub const NGINX_VARIABLE: &str = "CALLAO_TEST_NGINX";
 /// Names the kubo (`ipfs`) to use.
 pub const KUBO_VARIABLE: &str = "CALLAO_TEST_KUBO";
+/// Names the docker-registry to use.
+pub const REGISTRY_VARIABLE: &str = "CALLAO_TEST_REGISTRY";
+/// Names the oras to use.
+pub const ORAS_VARIABLE: &str = "CALLAO_TEST_ORAS";
 /// Names the limactl to use; there is no other way to find one.
 pub const LIMACTL_VARIABLE: &str = "CALLAO_TEST_LIMACTL";
 

@@ -22,7 +22,7 @@ pub use explain::ExplainArgs;
 pub use get::GetArgs;
 pub use lima::{LimaArgs, LimaCommand, PluginsCommand};
 pub use lock::LockArgs;
-pub use sources::{Discovery, Kind, SourceArgs};
+pub use sources::{Discovery, Kind, RegistryArgs, SourceArgs};
 pub use template::TemplateArgs;
 
 const AFTER_HELP: &str = "\

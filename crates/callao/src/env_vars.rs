@@ -47,6 +47,12 @@ pub const PROXIES: [&str; 8] = [
     "NO_PROXY",
     "no_proxy",
 ];
+/// Directory of Docker's `config.json`, which has logins for registries.
+pub const DOCKER_CONFIG: &str = "DOCKER_CONFIG";
+/// podman's file with logins for registries, instead of all others.
+pub const REGISTRY_AUTH_FILE: &str = "REGISTRY_AUTH_FILE";
+/// Below it podman keeps logins for registries.
+pub const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
 /// Set to anything: no colours.
 pub const NO_COLOR: &str = "NO_COLOR";
 /// `dumb`: no progress bar, no colours.
@@ -86,6 +92,14 @@ pub const TABLE: &[(&str, &str)] = &[
     (
         XDG_CONFIG_HOME,
         "base of callao/config.toml (default ~/.config)",
+    ),
+    (
+        DOCKER_CONFIG,
+        "directory of Docker's config.json, for logins (default ~/.docker)",
+    ),
+    (
+        REGISTRY_AUTH_FILE,
+        "podman's file with logins for registries, instead of all others",
     ),
     (NO_COLOR, "set: no colours"),
     ("HTTPS_PROXY, HTTP_PROXY, NO_PROXY, ALL_PROXY", "proxies"),

@@ -3,6 +3,7 @@
 //! bytes go (`publish`), and what is said about it (`report`). A damaged file is completed by `again`.
 
 pub(crate) mod again;
+mod blobs;
 mod fresh;
 pub(crate) mod hashing;
 pub(crate) mod held;
@@ -13,6 +14,7 @@ mod report;
 pub(crate) mod run;
 pub(crate) mod satisfy;
 pub(crate) mod sources;
+mod unpack;
 pub(crate) mod what;
 
 pub(crate) use publish::out_path;

@@ -25,6 +25,7 @@ pub mod limactl;
 pub mod output;
 pub mod process;
 mod record;
+mod registries;
 pub mod settings;
 mod template;
 

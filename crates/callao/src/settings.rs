@@ -38,6 +38,10 @@ pub struct Settings {
     pub kubo_repository: Option<PathBuf>,
     /// RPC address of a kubo on this computer, when the settings name one.
     pub kubo_api: Option<String>,
+    /// Hosts of registries to which plain http is spoken.
+    pub allow_http: Vec<String>,
+    /// `REGISTRY=HOST`: token servers of another name.
+    pub token_servers: Vec<String>,
     /// How long to wait for a lock.
     pub lock_wait: Duration,
     /// Time to open a connection.
@@ -106,6 +110,8 @@ struct File {
     #[serde(default)]
     kubo: Kubo,
     #[serde(default)]
+    registries: Registries,
+    #[serde(default)]
     locks: Locks,
     #[serde(default)]
     network: Network,
@@ -116,6 +122,13 @@ struct File {
 struct Kubo {
     repository: Option<String>,
     api: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Registries {
+    allow_http: Option<Vec<String>>,
+    token_servers: Option<Vec<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -147,6 +160,9 @@ impl File {
         over(&mut self.cache_dir, stronger.cache_dir);
         over(&mut self.kubo.repository, stronger.kubo.repository);
         over(&mut self.kubo.api, stronger.kubo.api);
+        let (mine, theirs) = (&mut self.registries, stronger.registries);
+        over(&mut mine.allow_http, theirs.allow_http);
+        over(&mut mine.token_servers, theirs.token_servers);
         over(&mut self.locks.wait_seconds, stronger.locks.wait_seconds);
         over(
             &mut self.network.connect_seconds,
@@ -238,6 +254,8 @@ impl File {
             routers: self.routers.unwrap_or_default(),
             kubo_repository: repository.or_else(|| host.home().map(|home| home.join(".ipfs"))),
             kubo_api: self.kubo.api.filter(|text| !text.is_empty()),
+            allow_http: self.registries.allow_http.unwrap_or_default(),
+            token_servers: self.registries.token_servers.unwrap_or_default(),
             lock_wait: Duration::from_secs(lock_seconds),
             connect: seconds("network.connect_seconds", self.network.connect_seconds)?,
             answer: seconds("network.answer_seconds", self.network.answer_seconds)?,

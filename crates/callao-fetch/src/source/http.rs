@@ -2,12 +2,12 @@
 //! (RFC 9110 sections 13.1.5 and 14): status, `Content-Range`, length, validators, encoding. Knows nothing of proofs.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::BoxFuture;
 use reqwest::header::{
     ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap,
-    HeaderName, IF_RANGE, LAST_MODIFIED, RANGE,
+    HeaderName, HeaderValue, IF_RANGE, LAST_MODIFIED, RANGE,
 };
 use reqwest::{Client, Response, StatusCode, Url};
 
@@ -16,12 +16,41 @@ use crate::answer::{self, Waits};
 use crate::message::Head;
 use crate::sink::SpanSink;
 
+/// Who sends the requests: a client as it is, or one that has to be let in first (`oci`).
+pub trait Fetcher: Send + Sync {
+    /// Asks for `url`, following redirects. An answer is a success or a 416; any other is the error that it means.
+    fn get(&self, url: Url, headers: HeaderMap) -> BoxFuture<'_, Result<Response, SourceError>>;
+}
+
+/// A client that needs no letting in.
+struct Plain {
+    client: Client,
+    waits: Waits,
+}
+
+impl Fetcher for Plain {
+    fn get(&self, url: Url, headers: HeaderMap) -> BoxFuture<'_, Result<Response, SourceError>> {
+        Box::pin(async move {
+            let request = self.client.get(url).headers(headers);
+            let response = answer::send(request, &self.waits).await?;
+            let usable = response.status().is_success()
+                || response.status() == StatusCode::RANGE_NOT_SATISFIABLE;
+            match usable {
+                true => Ok(response),
+                false => Err(answer::refused(response, &self.waits).await),
+            }
+        })
+    }
+}
+
 /// A file behind a URL.
 pub struct Http {
     id: SourceId,
-    client: Client,
+    fetcher: Arc<dyn Fetcher>,
     url: Url,
     waits: Waits,
+    /// The address names the bytes themselves: they cannot change, and this is their ETag, whatever servers say.
+    identity: Option<String>,
     ignores_ranges: AtomicBool,
     known: Mutex<Known>,
 }
@@ -51,14 +80,27 @@ impl Http {
             kind: SourceKind::Http,
             place: url.to_string(),
         };
+        Http::through(Arc::new(Plain { client, waits }), id, url, waits)
+    }
+
+    /// The same, asked for by somebody else's client.
+    pub fn through(fetcher: Arc<dyn Fetcher>, id: SourceId, url: Url, waits: Waits) -> Self {
         Http {
             id,
-            client,
+            fetcher,
             url,
             waits,
+            identity: None,
             ignores_ranges: AtomicBool::new(false),
             known: Mutex::default(),
         }
+    }
+
+    /// The address names these bytes, wherever it leads: what servers say about changes does not matter.
+    #[must_use]
+    pub fn named(mut self, identity: String) -> Self {
+        self.identity = Some(identity);
+        self
     }
 
     fn known(&self) -> Known {
@@ -75,28 +117,28 @@ impl Http {
     async fn ask(&self, span: &Span) -> Result<Response, SourceError> {
         let known = self.known();
         let target = known.target.clone().unwrap_or_else(|| self.url.clone());
-        let mut request = self.client.get(target);
+        let mut headers = HeaderMap::new();
         if !self.ignores_ranges.load(Ordering::Relaxed) {
-            request = request.header(RANGE, range_header(span));
+            headers.insert(RANGE, header(&range_text(span), "bytes=")?);
             let validator = span
                 .unchanged
                 .clone()
                 .or(known.etag.filter(|tag| !tag.starts_with("W/")));
             if let Some(validator) = validator
                 .or(known.last_modified)
-                .filter(|_| span.range.start > 0)
+                .filter(|_| span.range.start > 0 && self.identity.is_none())
             {
-                request = request.header(IF_RANGE, validator);
+                headers.insert(IF_RANGE, header(&validator, "")?);
             }
         }
-        let response = answer::send(request, &self.waits).await?;
-        if response.status().is_success() || response.status() == StatusCode::RANGE_NOT_SATISFIABLE
-        {
-            let reached = response.url().clone();
-            self.learn(|known| known.target = (reached != self.url).then_some(reached));
-            return Ok(response);
-        }
-        let refusal = answer::refused(response, &self.waits).await;
+        let refusal = match self.fetcher.get(target, headers).await {
+            Ok(response) => {
+                let reached = response.url().clone();
+                self.learn(|known| known.target = (reached != self.url).then_some(reached));
+                return Ok(response);
+            }
+            Err(error) => error,
+        };
         if known.target.is_some() {
             // Where the redirect led is not valid any more (signed addresses expire): begin at the start again.
             self.learn(|known| known.target = None);
@@ -126,8 +168,10 @@ impl Http {
                 "sent an HTML page instead of the file".into(),
             ));
         }
-        self.same_file(span, headers)?;
-        let answer = match response.status() {
+        if self.identity.is_none() {
+            self.same_file(span, headers)?;
+        }
+        let mut answer = match response.status() {
             StatusCode::PARTIAL_CONTENT => partial(span, headers)?,
             StatusCode::OK => self.whole(span, headers)?,
             StatusCode::RANGE_NOT_SATISFIABLE
@@ -150,6 +194,10 @@ impl Http {
                 return Err(SourceError::Protocol(why));
             }
         };
+        if self.identity.is_some() {
+            answer.head.etag.clone_from(&self.identity);
+            answer.head.last_modified = None;
+        }
         Ok(answer)
     }
 
@@ -298,8 +346,10 @@ pub(crate) fn content_range(value: &str) -> Option<(u64, u64, Option<u64>)> {
     (start <= last).then_some((start, last.checked_add(1)?, total))
 }
 
-fn range_header(span: &Span) -> String {
-    format!("bytes={}", range_text(span))
+/// Text as a header; what a server sent as a header can be sent as one.
+fn header(text: &str, before: &str) -> Result<HeaderValue, SourceError> {
+    HeaderValue::try_from(format!("{before}{text}"))
+        .map_err(|_| SourceError::Protocol(format!("`{text}` cannot be sent as a header")))
 }
 
 fn range_text(span: &Span) -> String {

@@ -13,6 +13,7 @@ WHAT is one of
   template:NAME           a template of Lima's or callao's; - reads one from stdin
   https://host/file       a URL; verified with --digest or --cid
   ipfs://CID[/path]       a file, or one below a directory; also CID, /ipfs/CID
+  oci://host/repository   a file in a registry: [:TAG|@DIGEST][#FILE]
   https://host/ipfs/CID   a gateway's URL: verified, and fetched elsewhere as well
   path/to/file            a file that is here already: verified in place
 

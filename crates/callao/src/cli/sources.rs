@@ -27,12 +27,23 @@ pub struct SourceArgs {
     /// Where to look besides the places that are named: public gateways, this computer, or nowhere
     #[arg(long, value_name = "SCOPE", help_heading = "Where to look")]
     pub discovery: Option<Discovery>,
+    /// Which registries may be spoken to how.
+    #[command(flatten)]
+    pub registries: RegistryArgs,
     /// Open no socket at all
     #[arg(long, help_heading = "Where to look")]
     pub offline: bool,
     /// How long to wait for another process that is busy with the same file
     #[arg(long, value_name = "SECONDS")]
     pub lock_seconds: Option<u64>,
+}
+
+/// How registries may be spoken to.
+#[derive(Debug, Clone, Default, Args)]
+pub struct RegistryArgs {
+    /// Speak plain http to this registry (this computer needs no permission)
+    #[arg(long, value_name = "HOST[:PORT]", help_heading = "Where to look")]
+    pub allow_http: Vec<String>,
 }
 
 /// The kinds of source that `--only` allows.
@@ -48,6 +59,8 @@ pub enum Kind {
     Car,
     /// Local files
     File,
+    /// Registries of OCI artifacts
+    Oci,
 }
 
 /// Where callao may look on its own.

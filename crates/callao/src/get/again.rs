@@ -7,6 +7,7 @@ use std::sync::Arc;
 use callao_fetch::engine::Finished;
 use callao_store::staging::Staging;
 
+use super::blobs;
 use super::plan::Want;
 use super::run::{self, Job};
 use crate::error::CommandError;
@@ -25,11 +26,14 @@ pub(crate) fn complete(
     let runtime = job.runtime()?;
     let _guard = job.app.interrupt.guard();
     let root = run::root_of(job, want, runtime)?;
-    let sources = job.places.sources(want, root)?;
+    let mut sources = job.places.sources(want, root)?;
+    let followed = blobs::follow(job, want, runtime)?;
+    sources.extend(followed.sources());
     // If only something is too much, nobody has to be asked.
     let nobody = sources.is_empty();
     if nobody && (damaged.is_none() || root.is_none()) {
-        return Err(run::nobody_to_ask(job, want, root));
+        let failure = followed.failure();
+        return Err(failure.unwrap_or_else(|| run::nobody_to_ask(job, want, root)));
     }
     let staging = run::open_staging(job, want, root)?;
     // Without a root nothing can tell good pieces from bad ones. What an earlier run left is further than the file.

@@ -45,6 +45,10 @@ pub(crate) fn of(app: &App, what: What, choice: &Choice<'_>) -> Result<Vec<Need>
             text,
             place: Place::Ipfs(address),
         },
+        What::Oci { text, reference } => Location {
+            text,
+            place: Place::Oci(reference),
+        },
         What::Local { text, path } => Location {
             text,
             place: Place::Local(path.display().to_string()),
@@ -55,9 +59,13 @@ pub(crate) fn of(app: &App, what: What, choice: &Choice<'_>) -> Result<Vec<Need>
         .filter(|address| address.path.is_empty())
         .map(|address| address.cid);
     let noun = Noun::of_location(&location.text);
+    let arch = match &location.place {
+        Place::Oci(_) => Some(chosen_arch(app, choice.template)?),
+        _ => None,
+    };
     let want = Want {
         noun,
-        arch: None,
+        arch,
         locations: vec![location],
         digest: choice.digest,
         cid: choice.cid.or(whole),
@@ -137,6 +145,16 @@ pub(crate) fn of_loaded(
         selection,
         needs,
     })
+}
+
+/// `--arch`, or that of this computer.
+fn chosen_arch(app: &App, args: &TemplateArgs) -> Result<Arch, CommandError> {
+    match args.arch.as_deref() {
+        Some(text) => text
+            .parse()
+            .map_err(|error: callao_template::UnknownArch| CommandError::usage(error.to_string())),
+        None => template::host_arch(app),
+    }
 }
 
 /// The driver that limactl takes when a template names none (`DefaultDriver`).

@@ -8,6 +8,7 @@ use callao_content::Cid;
 use callao_content::address::IpfsAddress;
 use callao_content::cid;
 use callao_content::digest::Digest;
+use callao_fetch::oci::reference::Reference;
 use callao_template::{Arch, File, Selection, Skipped};
 
 /// What a file is to the user.
@@ -45,11 +46,7 @@ impl Noun {
 
     /// For a location outside a template: images are known by their names, as limactl knows them.
     pub(crate) fn of_location(location: &str) -> Self {
-        let path = location
-            .split(['?', '#'])
-            .next()
-            .unwrap_or(location)
-            .to_ascii_lowercase();
+        let path = name_in(location).to_ascii_lowercase();
         let plain = [".gz", ".xz", ".bz2", ".zst", ".zstd"]
             .iter()
             .find_map(|ext| path.strip_suffix(ext))
@@ -68,6 +65,8 @@ pub(crate) enum Place {
     Http(Option<IpfsAddress>),
     /// IPFS.
     Ipfs(IpfsAddress),
+    /// A file in a registry.
+    Oci(Reference),
     /// A path as written, without `file://`.
     Local(String),
     /// A scheme that callao cannot fetch; limactl may have it in the cache all the same.
@@ -92,6 +91,8 @@ impl Location {
             (lower.starts_with("ipfs://"), IpfsAddress::parse(text))
         {
             Place::Ipfs(address)
+        } else if let Some(Ok(reference)) = Reference::parse(text) {
+            Place::Oci(reference)
         } else {
             match text.split_once("://") {
                 Some(("file", path)) => Place::Local(path.into()),
@@ -102,6 +103,14 @@ impl Location {
         Location {
             text: text.into(),
             place,
+        }
+    }
+
+    /// Whether it names the same bytes for ever.
+    fn is_pinned(&self) -> bool {
+        match &self.place {
+            Place::Oci(reference) => reference.digest.is_some(),
+            _ => self.address().is_some(),
         }
     }
 
@@ -151,7 +160,7 @@ impl Want {
     /// The last part of the location, for messages and file names.
     pub(crate) fn base_name(&self) -> &str {
         let text = self.location();
-        let path = text.split(['?', '#']).next().unwrap_or(text);
+        let path = name_in(text);
         path.trim_end_matches('/')
             .rsplit('/')
             .next()
@@ -163,10 +172,7 @@ impl Want {
     pub(crate) fn is_pinned(&self) -> bool {
         self.digest.is_some()
             || self.cid.is_some()
-            || self
-                .locations
-                .iter()
-                .any(|location| location.address().is_some())
+            || self.locations.iter().any(Location::is_pinned)
     }
 
     /// Whether both certainly name the same bytes, and nothing says the contrary.
@@ -204,6 +210,14 @@ impl Want {
                 self.locations.push(location);
             }
         }
+    }
+}
+
+/// The part of a location that names the file: the path, or what comes after `#` in a registry.
+fn name_in(location: &str) -> &str {
+    match location.split_once('#') {
+        Some((registry, file)) if registry.starts_with("oci://") && !file.is_empty() => file,
+        _ => location.split(['?', '#']).next().unwrap_or(location),
     }
 }
 

@@ -28,8 +28,8 @@ use crate::record::{self, Known, Where};
 
 /// Below the directory of `-o FILE`, when that is on another file system than the cache.
 const STAGING_BESIDE: &str = ".callao-staging";
-/// For an `ipfs://` location without a digest: limactl uses such an entry only if it has some date.
-const TIME_OF_IPFS: &str = "Thu, 01 Jan 1970 00:00:00 GMT";
+/// For an `ipfs://` or `oci://` location without a digest: limactl uses such an entry only if it has some date.
+const TIME_OF_FOREIGN: &str = "Thu, 01 Jan 1970 00:00:00 GMT";
 
 /// A local file stays where it is.
 pub(crate) fn local(job: &Job<'_>, want: &Want, found: Found) -> Result<json::Got, CommandError> {
@@ -210,15 +210,17 @@ fn lima_publish(
 ) -> Result<Published, CommandError> {
     let _guard = app.interrupt.guard();
     let is_ipfs = matches!(location.place, Place::Ipfs(_));
-    // limactl renews an http entry without a digest in the template, and does not remove digest files then.
-    let digests = if want.digest.is_some() || is_ipfs {
+    let is_oci = matches!(location.place, Place::Oci(_));
+    // limactl renews an http entry without a digest in the template, and does not remove digest files then. What it
+    // cannot fetch, it cannot renew.
+    let digests = if want.digest.is_some() || is_ipfs || is_oci {
         digests
     } else {
         &[]
     };
     let mut meta = meta.clone();
-    if is_ipfs && want.digest.is_none() && meta.last_modified.is_none() {
-        meta.last_modified = Some(TIME_OF_IPFS.into());
+    if (is_ipfs && want.digest.is_none() || is_oci) && meta.last_modified.is_none() {
+        meta.last_modified = Some(TIME_OF_FOREIGN.into());
     }
     let result = lima::publish(
         &*app.disk,

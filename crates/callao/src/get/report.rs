@@ -145,6 +145,15 @@ pub(crate) fn fetched(job: &Job<'_>, want: &Want, report: &Report, layout: &Layo
     }
 }
 
+/// A file came out of what was fetched.
+pub(crate) fn unpacked(app: &App, size: u64, packed: u64) {
+    app.output.info(format!(
+        "Unpacked {} from {}",
+        human::bytes(size),
+        human::bytes(packed)
+    ));
+}
+
 /// Nothing said which bytes are the right ones: say it from now on.
 fn how_to_lock(app: &App, want: &Want, digest: &str, cid: Option<&str>) {
     let cid_line = cid

@@ -14,9 +14,10 @@ use callao_store::proof;
 use callao_store::staging::{About, Staging};
 use tokio::runtime::Runtime;
 
+use super::blobs;
 use super::held;
 use super::plan::{Location, Noun, Place, Want};
-use super::{fresh, publish, report, sources};
+use super::{fresh, publish, report, sources, unpack};
 use crate::app::App;
 use crate::error::CommandError;
 use crate::exit_code::ExitCode;
@@ -107,7 +108,7 @@ pub(crate) fn get(job: &Job<'_>, want: &Want) -> Result<json::Got, CommandError>
 }
 
 /// Everything that needs no source.
-fn from_here(job: &Job<'_>, want: &Want) -> Result<Option<json::Got>, CommandError> {
+pub(super) fn from_here(job: &Job<'_>, want: &Want) -> Result<Option<json::Got>, CommandError> {
     let app = job.app;
     if let Some(path) = local_path(app, want) {
         let found = held::local(app, want, &path)?;
@@ -159,37 +160,97 @@ fn fetch(job: &Job<'_>, want: &Want, recorder: &Arc<Recorder>) -> Result<json::G
             return Ok(got);
         }
     }
-    if !want.is_pinned()
+    let followed = blobs::follow(job, want, runtime)?;
+    // What a manifest says about the file, beside what is said by whoever wants it.
+    let described = Want {
+        digest: want.digest.or(followed.digest(job, want)),
+        ..want.clone()
+    };
+    if described.digest != want.digest
+        && let Some(got) = from_here(job, &described)?
+    {
+        return Ok(got);
+    }
+    if !described.is_pinned()
+        && followed.blobs.is_empty()
         && let Some(found) = runtime.block_on(fresh::cached(job, want))?
     {
         return publish::cached(job, want, found);
     }
-    let sources = job.places.sources(want, root)?;
+    let mut sources = job.places.sources(want, root)?;
+    let size = followed.size().filter(|_| sources.is_empty());
+    sources.extend(followed.sources());
     if sources.is_empty() {
-        return Err(nobody_to_ask(job, want, root));
+        return match followed.packed() {
+            Some(blob) => unpack::get(job, want, blob, runtime, recorder),
+            None => Err(followed
+                .failure()
+                .unwrap_or_else(|| nobody_to_ask(job, want, root))),
+        };
     }
-    let staging = open_staging(job, want, root)?;
-    if staging.waited() {
-        // The other process has probably done the work.
-        if let Some(got) = from_here(job, want)? {
-            if let Some(staging) = Arc::into_inner(staging) {
-                staging.discard()?;
-            }
-            return Ok(got);
+    for failure in &followed.failures {
+        app.output.warning(failure.to_string());
+    }
+    let fetched = Ask {
+        want,
+        described: &described,
+        root,
+        sources,
+        size,
+        recorder,
+    }
+    .fetch(job, runtime);
+    match (fetched, followed.packed()) {
+        (Err(error), Some(blob))
+            if matches!(error.kind, ExitCode::NotFound | ExitCode::Network) =>
+        {
+            app.output
+                .warning(format!("{}; unpacking it from a registry", error.message));
+            unpack::get(job, want, blob, runtime, recorder)
         }
+        (fetched, _) => fetched,
     }
-    report::downloading(app, want);
-    let shown = Shown::new(Arc::clone(&app.output), want.location(), want.noun.text());
-    let watching = Both(Arc::clone(&shown) as _, Arc::clone(recorder) as _);
-    let fetch = order(job, want, root, sources, &staging, Arc::new(watching));
-    let ended = run_engine(job, runtime, root, fetch);
-    shown.finish();
-    let finished = ended.map_err(|error| explained(error, want, root))?;
-    let staging = Arc::into_inner(staging).ok_or_else(|| {
-        CommandError::new(ExitCode::Unexpected, "the staging file is still in use")
-    })?;
-    recorder.report(&finished.report);
-    complete(job, want, finished, staging)
+}
+
+/// A file that somebody has to be asked for.
+struct Ask<'a> {
+    want: &'a Want,
+    /// With what became known on the way.
+    described: &'a Want,
+    root: Option<Cid>,
+    sources: Vec<Arc<dyn Source>>,
+    size: Option<u64>,
+    recorder: &'a Arc<Recorder>,
+}
+
+impl Ask<'_> {
+    fn fetch(self, job: &Job<'_>, runtime: &Runtime) -> Result<json::Got, CommandError> {
+        let (app, want, root, recorder) = (job.app, self.want, self.root, self.recorder);
+        let staging = open_staging(job, self.described, root)?;
+        if staging.waited() {
+            // The other process has probably done the work.
+            if let Some(got) = from_here(job, self.described)? {
+                if let Some(staging) = Arc::into_inner(staging) {
+                    staging.discard()?;
+                }
+                return Ok(got);
+            }
+        }
+        report::downloading(app, want);
+        let shown = Shown::new(Arc::clone(&app.output), want.location(), want.noun.text());
+        let watching = Both(Arc::clone(&shown) as _, Arc::clone(recorder) as _);
+        let watching = Arc::new(watching);
+        let mut fetch = order(job, self.described, root, self.sources, &staging, watching);
+        fetch.wanted.size = self.size;
+        let ended = run_engine(job, runtime, root, fetch);
+        shown.finish();
+        let finished = ended.map_err(|error| explained(error, want, root))?;
+        let staging = Arc::into_inner(staging).ok_or_else(|| {
+            CommandError::new(ExitCode::Unexpected, "the staging file is still in use")
+        })?;
+        recorder.report(&finished.report);
+        complete(job, want, finished, staging)
+    }
 }
 
 /// Runs the engine, with what routers find meanwhile.
@@ -255,7 +316,6 @@ pub(super) fn open_staging(
     want: &Want,
     root: Option<Cid>,
 ) -> Result<Arc<Staging>, CommandError> {
-    let app = job.app;
     let about = About {
         name: want.base_name().into(),
         digest: want.digest.map(|digest| digest.to_string()),
@@ -264,12 +324,22 @@ pub(super) fn open_staging(
         ..About::default()
     };
     let key = staging_key(want, root.as_ref());
+    staging(job, &key, &about)
+}
+
+/// A staging file, once no other process works on it.
+pub(super) fn staging(
+    job: &Job<'_>,
+    key: &str,
+    about: &About,
+) -> Result<Arc<Staging>, CommandError> {
+    let app = job.app;
     let places = publish::staging_places(job)?;
     let opened = Staging::open(
         Arc::clone(&app.disk),
         &places,
-        &key,
-        &about,
+        key,
+        about,
         &mut app.lock_waiter(),
     );
     let staging = opened.map_err(|error| {

@@ -9,6 +9,8 @@ use callao_content::Cid;
 use callao_fetch::answer::Waits;
 use callao_fetch::client::{self, ClientOptions, Proxies};
 use callao_fetch::netfilter::Scope;
+use callao_fetch::oci::reference::Reference;
+use callao_fetch::oci::registry::Registry;
 use callao_fetch::source::blocks::Blocks;
 use callao_fetch::source::file::LocalFile;
 use callao_fetch::source::gateway::{Gateway, GatewayOptions};
@@ -30,6 +32,7 @@ use crate::cli::{Discovery, Kind, SourceArgs};
 use crate::error::CommandError;
 use crate::exit_code::ExitCode;
 use crate::host::{self, FileKind};
+use crate::registries::Registries;
 
 mod looking;
 
@@ -53,6 +56,7 @@ pub(crate) struct Places {
     kubo_offline: bool,
     files: Vec<PathBuf>,
     readers: Vec<(SourceKind, String, Arc<dyn BlockReader>)>,
+    registries: Registries,
     clients: Clients,
 }
 
@@ -110,6 +114,7 @@ impl Places {
             kubo_offline: settings.discovery == Discovery::None,
             files: Vec::new(),
             readers: Vec::new(),
+            registries: Registries::new(app, &args.registries)?,
             clients: Clients {
                 options,
                 plain: OnceCell::new(),
@@ -245,6 +250,12 @@ impl Places {
             sources: late,
             tasks,
         }))
+    }
+
+    /// The repository that a location names, to read from.
+    pub(crate) fn registry(&self, reference: &Reference) -> Result<Arc<Registry>, CommandError> {
+        self.registries
+            .open(self.clients.blocks()?, reference, false)
     }
 
     /// The client for plain files.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use callao_content::address::IpfsAddress;
+use callao_fetch::oci::reference::Reference;
 use callao_template::locator::Locator;
 
 use crate::error::CommandError;
@@ -22,6 +23,8 @@ pub(crate) enum What {
     },
     /// `ipfs://`, `/ipfs/` or a bare CID.
     Ipfs { text: String, address: IpfsAddress },
+    /// A file in a registry.
+    Oci { text: String, reference: Reference },
     /// A file that is here.
     Local { text: String, path: PathBuf },
 }
@@ -47,6 +50,13 @@ pub(crate) fn read(
         return Ok(What::Ipfs {
             text: location_of(text, &address),
             address,
+        });
+    }
+    if let Some(reference) = Reference::parse(text) {
+        let reference = reference.map_err(|error| CommandError::usage(error.to_string()))?;
+        return Ok(What::Oci {
+            text: text.into(),
+            reference,
         });
     }
     match text.split_once("://") {
@@ -76,6 +86,7 @@ fn template(text: &str, host: &Host) -> Result<Option<What>, CommandError> {
             )
             .hint("name the file itself: https://raw.githubusercontent.com/OWNER/REPOSITORY/BRANCH/PATH"));
         }
+        Locator::Custom { scheme, .. } if scheme == "oci" => false,
         Locator::Custom { scheme, .. } => plugins::find(host, &scheme).is_some(),
         Locator::File(_) | Locator::Path => false,
     };
@@ -213,7 +224,8 @@ mod tests {
     fn what_cannot_be_is_said_clearly() {
         let cases = [
             ("github:lima-vm/lima", ExitCode::Template),
-            ("oci://host/repository", ExitCode::Usage),
+            ("oci://host", ExitCode::Usage),
+            ("s3://bucket/key", ExitCode::Usage),
             ("missing.yaml", ExitCode::NotFound),
             ("dir", ExitCode::Usage),
             ("missing.img", ExitCode::NotFound),

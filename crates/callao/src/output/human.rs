@@ -23,7 +23,7 @@ pub fn error(error: &CommandError, label: &str, hint_label: &str) -> String {
 /// A source as people know it: a URL speaks for itself.
 pub fn source(id: &SourceId) -> String {
     match id.kind {
-        SourceKind::Http | SourceKind::File => id.place.clone(),
+        SourceKind::Http | SourceKind::File | SourceKind::Oci => id.place.clone(),
         _ => id.to_string(),
     }
 }

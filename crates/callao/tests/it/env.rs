@@ -42,7 +42,12 @@ pub(crate) struct Sample {
 impl Sample {
     /// Pseudo-random bytes, imported as `ipfs add --cid-version=1` does.
     pub(crate) fn random(seed: u64, size: usize) -> Self {
-        let bytes: Arc<[u8]> = Image::Random(seed).bytes(size).into();
+        Sample::of(Image::Random(seed).bytes(size))
+    }
+
+    /// These bytes, imported in the same way.
+    pub(crate) fn of(bytes: Vec<u8>) -> Self {
+        let bytes: Arc<[u8]> = bytes.into();
         let layout = import(&bytes, Profile::KuboCidV1.shape()).expect("a layout");
         let digest = Digest::of(Algorithm::Sha256, &bytes);
         Sample {
@@ -78,6 +83,37 @@ impl TestEnvironment {
 
     pub(crate) fn cache_dir(&self) -> PathBuf {
         self.dir.path().join("cache")
+    }
+
+    /// A section at the end of the settings file.
+    pub(crate) fn set_section(&mut self, text: &str) {
+        self.settings.push_str(text);
+    }
+
+    pub(crate) fn home(&self) -> PathBuf {
+        self.dir.path().join("home")
+    }
+
+    /// Names of what is left of fetches.
+    pub(crate) fn staging(&self) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(self.cache_dir().join("callao/v1/staging")) else {
+            return Vec::new();
+        };
+        let name = |entry: fs::DirEntry| entry.file_name().to_string_lossy().into_owned();
+        entries
+            .map(|entry| name(entry.expect("an entry")))
+            .collect()
+    }
+
+    /// Writes a script that can be run; the directory that it is in.
+    pub(crate) fn program(&self, name: &str, text: &str) -> PathBuf {
+        use std::os::unix::fs::PermissionsExt as _;
+        let bin = self.dir.path().join("bin");
+        fs::create_dir_all(&bin).expect("a directory");
+        fs::write(bin.join(name), text).expect("a script");
+        let mode = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(bin.join(name), mode).expect("it can be run");
+        bin
     }
 
     /// A path in the working directory.

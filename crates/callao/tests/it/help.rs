@@ -127,6 +127,7 @@ fn help_of_get() {
               - kubo:    A kubo daemon or repository
               - car:     CAR files
               - file:    Local files
+              - oci:     Registries of OCI artifacts
 
           --discovery <SCOPE>
               Where to look besides the places that are named: public gateways, this computer, or
@@ -136,6 +137,9 @@ fn help_of_get() {
               - public: Public gateways and routers, and a kubo on this computer
               - lan:    A kubo on this computer
               - none:   Only the places that you or the template name
+
+          --allow-http <HOST[:PORT]>
+              Speak plain http to this registry (this computer needs no permission)
 
           --offline
               Open no socket at all
@@ -165,6 +169,7 @@ fn help_of_get() {
       template:NAME           a template of Lima's or callao's; - reads one from stdin
       https://host/file       a URL; verified with --digest or --cid
       ipfs://CID[/path]       a file, or one below a directory; also CID, /ipfs/CID
+      oci://host/repository   a file in a registry: [:TAG|@DIGEST][#FILE]
       https://host/ipfs/CID   a gateway's URL: verified, and fetched elsewhere as well
       path/to/file            a file that is here already: verified in place
 
@@ -357,7 +362,7 @@ fn usage_errors_have_exit_code_2() {
         &["no-such-command"],
         &["get"],
         &["get", "template.yaml", "--no-such-flag"],
-        &["get", "oci://host/image"],
+        &["get", "s3://host/image"],
         &["get", "https://host/a.img", "--digest", "sha256:abc"],
         &["get", "https://host/a.img", "--cid", "bafyx"],
         &["get", "https://host/a.img", "--mirror", "ftp://host/a.img"],
@@ -424,7 +429,7 @@ fn wrong_settings_are_named() {
     1 | discovry = "none"
       | ^^^^^^^^
     unknown field `discovry`, expected one of `discovery`, `gateways`, `routers`, `offline`, `cache_dir`, `kubo`, 
-          `locks`, `network`
+          `registries`, `locks`, `network`
     "##);
 }
 

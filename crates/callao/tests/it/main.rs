@@ -10,6 +10,7 @@
 mod add;
 mod bad_gateways;
 mod bad_origins;
+mod bad_registries;
 mod cache;
 mod cache_prune;
 mod cache_rebuild;
@@ -33,6 +34,7 @@ mod lock;
 mod lock_faults;
 mod lock_sums;
 mod locks;
+mod oci;
 mod pins;
 mod real;
 mod template_places;

@@ -120,6 +120,24 @@ fn entries_without_a_pin_are_no_alternative_to_pinned_ones() {
 }
 
 #[test]
+fn the_digest_of_a_manifest_is_a_pin_and_a_tag_is_none() {
+    let digest = format!("sha256:{}", "a".repeat(64));
+    let all = vec![
+        image(&format!("oci://h/a@{digest}"), None, None),
+        image("oci://h/a:1", None, None),
+    ];
+    assert_eq!(need(all, Pins::Preferred).unpinned, ["oci://h/a:1"]);
+}
+
+#[test]
+fn a_file_in_a_registry_is_called_by_its_name() {
+    let noun = |text| Noun::of_location(text);
+    assert_eq!(noun("oci://h/a:1"), Noun::File);
+    assert_eq!(noun("oci://h/a:1#disk.qcow2.zst"), Noun::Image);
+    assert_eq!(noun("https://h/a#disk.qcow2"), Noun::File);
+}
+
+#[test]
 fn an_ipfs_address_is_a_pin() {
     let all = vec![
         image(&format!("ipfs://{CID}/a.img"), None, None),
@@ -138,11 +156,13 @@ fn locations_lead_where_lima_thinks() {
         ("./a.img", Place::Local("./a.img".into())),
         ("file:///a.img", Place::Local("/a.img".into())),
         ("cid:bafy", Place::Local("cid:bafy".into())),
-        ("oci://h/a", Place::Other("oci".into())),
+        ("s3://h/a", Place::Other("s3".into())),
+        ("oci://h/A", Place::Other("oci".into())),
     ];
     for (text, want) in cases {
         assert_eq!(Location::read(text).place, want, "{text}");
     }
+    assert!(matches!(Location::read("oci://h/a").place, Place::Oci(_)));
     assert!(matches!(
         Location::read(&format!("ipfs://{CID}/a")).place,
         Place::Ipfs(_)
