@@ -10,6 +10,7 @@ mod lock;
 mod memory;
 mod mirrors;
 mod repair;
+mod templates;
 
 use crate::Outcome;
 use crate::report::Section;
@@ -86,6 +87,11 @@ pub(crate) const ALL: &[Row] = &[
         name: "repair",
         title: "One damaged leaf in an image",
         run: repair::run,
+    },
+    Row {
+        name: "templates",
+        title: "Templates: start, merging, and one whose files are held",
+        run: templates::run,
     },
     Row {
         name: "memory",

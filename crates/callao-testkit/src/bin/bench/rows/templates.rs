@@ -1,0 +1,111 @@
+//! What a template costs before anything is fetched: starting the program, reading a template with three levels of base
+//! and merging it, and finding that all of its files are held.
+
+use std::fs;
+use std::path::Path;
+
+use crate::Outcome;
+use crate::measure;
+use crate::report::{Claim, Goal, Section};
+use crate::rounds::{Variant, interleave};
+use crate::scene::Scene;
+
+/// Images that each level names.
+const IMAGES: usize = 12;
+/// Lines of the script that each level brings along.
+const SCRIPT_LINES: usize = 200;
+
+pub(super) fn run(scene: &Scene) -> Outcome<Section> {
+    let (image, archive) = (scene.image()?, scene.second()?);
+    let server = scene.nginx(None)?;
+    let files = scene.files();
+    let arch = std::env::consts::ARCH;
+    for level in 0..4 {
+        let base = match level {
+            3 => String::new(),
+            _ => format!("base: level{}.yaml\n", level + 1),
+        };
+        fs::write(
+            files.join(format!("level{level}.yaml")),
+            format!("{base}{}", level_text(level, arch)),
+        )?;
+    }
+    let held = files.join("held.yaml").display().to_string();
+    let entry = |url: String, digest: &str| {
+        format!("- location: \"{url}\"\n  arch: {arch}\n  digest: \"{digest}\"\n")
+    };
+    fs::write(
+        &held,
+        format!(
+            "images:\n{}containerd:\n  user: true\n  archives:\n  {}",
+            entry(server.url(image.name), &image.digest),
+            entry(server.url(archive.name), &archive.digest).replace("\n  ", "\n    ")
+        ),
+    )?;
+    let merged = files.join("level0.yaml").display().to_string();
+    let variants = [
+        Variant::new("callao --version", || scene.callao(&["--version"])),
+        Variant::new("callao get --list, three levels of base", || {
+            scene.get(&merged, &["--list"])
+        })
+        .checked(|out| match out.lines().count() {
+            lines if lines >= 4 * IMAGES => Ok(()),
+            lines => Err(format!("only {lines} files").into()),
+        }),
+        Variant::new("callao get, everything is held", || scene.get(&held, &[]))
+            .prepared(|| measure::run(&mut scene.get(&held, &[]), scene.notes()).map(drop))
+            .checked(|out| {
+                let mut paths = out.lines();
+                scene.check(Path::new(paths.next().unwrap_or_default()), image, false)?;
+                scene.check(Path::new(paths.next().unwrap_or_default()), archive, false)
+            }),
+    ];
+    let samples = interleave(scene, scene.runs(), &variants)?;
+    let pairs = samples[1].walls().into_iter().zip(samples[0].walls());
+    let milliseconds = |seconds: Vec<f64>| seconds.into_iter().map(|wall| wall * 1e3).collect();
+    let claims = vec![
+        Claim::median(
+            "start of the program",
+            milliseconds(samples[0].walls()),
+            Goal::AtMost(10.0),
+            " ms",
+        ),
+        Claim::median(
+            "reading and merging, beyond the start",
+            milliseconds(pairs.map(|(whole, start)| whole - start).collect()),
+            Goal::AtMost(10.0),
+            " ms",
+        ),
+        Claim::median(
+            "get of a template whose files are held",
+            milliseconds(samples[2].walls()),
+            Goal::AtMost(60.0),
+            " ms",
+        ),
+    ];
+    Ok(Section {
+        mib: None,
+        samples,
+        claims,
+        notes: vec![format!(
+            "Each of the four templates names {IMAGES} images and brings a script of {SCRIPT_LINES} lines."
+        )],
+    })
+}
+
+/// A template as long as a real one.
+fn level_text(level: usize, arch: &str) -> String {
+    let images: String = (0..IMAGES)
+        .map(|image| {
+            let digest = format!("{level:032x}{image:032x}");
+            format!(
+                "- location: \"https://127.0.0.1/{level}/{image}.img\"\n  arch: {arch}\n  digest: \"sha256:{digest}\"\n"
+            )
+        })
+        .collect();
+    let script = "    echo \"a line of a script, as long as lines are\" >&2\n".repeat(SCRIPT_LINES);
+    format!(
+        "images:\n{images}provision:\n- mode: system\n  script: |\n    #!/bin/bash\n{script}\
+         mounts:\n- location: \"~/{level}\"\nenv:\n  LEVEL{level}: \"{level}\"\ncontainerd:\n  user: false\n"
+    )
+}
