@@ -37,11 +37,21 @@ pub(super) fn get(app: &App, url: &str) -> Result<Vec<u8>, CommandError> {
         })?;
     runtime.block_on(async {
         tokio::select! {
-            answer = timeout(Duration::from_secs(SECONDS_MAX), fetch(app, url)) => answer.unwrap_or_else(|_| {
-                Err(failed(url, &format!("it did not arrive within {SECONDS_MAX} s")))
-            }),
+            answer = within(Duration::from_secs(SECONDS_MAX), url, fetch(app, url)) => answer,
             () = app.interrupt.token().cancelled() => Err(CommandError::interrupted()),
         }
+    })
+}
+
+/// Whatever the parts of an answer may take, the whole has its limit too.
+async fn within(
+    limit: Duration,
+    url: &str,
+    answer: impl Future<Output = Result<Vec<u8>, CommandError>>,
+) -> Result<Vec<u8>, CommandError> {
+    timeout(limit, answer).await.unwrap_or_else(|_| {
+        let reason = format!("it did not arrive within {} s", limit.as_secs());
+        Err(failed(url, &reason))
     })
 }
 
@@ -92,4 +102,20 @@ fn reason(error: &reqwest::Error) -> String {
         source = next;
     }
     source.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_template_that_never_ends_is_given_up() {
+        let answer = within(Duration::ZERO, "http://h/t.yaml", std::future::pending());
+        let error = answer.await.expect_err("too slow");
+        assert_eq!(
+            error.message,
+            "failed to get template `http://h/t.yaml`: it did not arrive within 0 s"
+        );
+        assert_eq!(error.kind, ExitCode::Network);
+    }
 }

@@ -356,6 +356,7 @@ fn plugins_say_where_a_template_is() {
     script(&env, "bin/limactl-url-silent", "exit 0");
     script(&env, "bin/limactl-url-two", "echo a; echo b");
     script(&env, "bin/limactl-url-same", "echo same:$1");
+    script(&env, "bin/limactl-url-long", "while echo x; do :; done");
     let path = format!("{}:/usr/bin:/bin", env.path("bin").display());
     let variables = [("PATH", path.as_str())];
     assert_eq!(listed(&env, &variables, "shelf:x"), ["https://h/a.img"]);
@@ -383,16 +384,30 @@ fn plugins_say_where_a_template_is() {
     exit 8
     error: `$DIR/in/bin/limactl-url-two x` says what is not one locator
     "##);
+    assert_snapshot!(told(&env, &variables, "long:x"), @r##"
+    exit 8
+    error: `$DIR/in/bin/limactl-url-long` said more than 65536 bytes and was ended
+    "##);
+    let name = "x".repeat(5000);
+    assert_snapshot!(told(&env, &variables, &format!("shelf:{name}")), @r##"
+    exit 8
+    error: the locator of a template is too long
+    "##);
     assert_snapshot!(told(&env, &variables, "same:x"), @r##"
     exit 3
     error: failed to read template same:x: there is no such file
     "##);
-    assert_snapshot!(told(&env, &variables, "unknown://x"), @r##"
+}
+
+#[test]
+fn schemes_that_nobody_knows_are_refused() {
+    let env = TestEnvironment::new();
+    assert_snapshot!(told(&env, &[], "unknown://x"), @r##"
     exit 2
     error: `unknown://x`: unknown:// is not supported
     hint: a program `limactl-url-unknown` on PATH could tell where such a template is
     "##);
-    assert_snapshot!(told(&env, &variables, "github:lima-vm/lima"), @r##"
+    assert_snapshot!(told(&env, &[], "github:lima-vm/lima"), @r##"
     exit 8
     error: `github:lima-vm/lima`: templates of github: are not supported
     hint: name the file itself: https://raw.githubusercontent.com/OWNER/REPOSITORY/BRANCH/PATH
@@ -408,6 +423,13 @@ fn bases_that_lead_nowhere_have_an_exit_code_and_a_reason() {
     env.write("file.yaml", "base: file:nowhere.yaml\n");
     env.write("dir.yaml", "base: ./\n");
     env.write("github.yaml", "base: github:lima-vm/lima\n");
+    env.write("ipfs.yaml", "base: ipfs://nothing/t.yaml\n");
+    env.write("latin.yaml", "base: latin1.yaml\n");
+    env.write("latin1.yaml", b"# \xe4\n");
+    env.write(
+        "image.yaml",
+        "plain: true\nbase: [\"https://h/a.img\", \"https://h/b-amd64.img\"]\n",
+    );
     assert_snapshot!(told(&env, &[], "a.yaml"), @r##"
     exit 8
     error: the bases of template a.yaml go round in a circle: $DIR/in/a.yaml -> $DIR/in/b.yaml -> $DIR/in/a.yaml
@@ -424,6 +446,21 @@ fn bases_that_lead_nowhere_have_an_exit_code_and_a_reason() {
     exit 2
     error: template dir.yaml, line 1: base: failed to read template $DIR/in: it is a directory
     "##);
+    assert_snapshot!(told(&env, &[], "ipfs.yaml"), @r##"
+    exit 2
+    error: template ipfs.yaml, line 1: base: `ipfs://nothing/t.yaml` is no address on IPFS
+    "##);
+    assert_snapshot!(told(&env, &[], "latin.yaml"), @r##"
+    exit 8
+    error: template latin.yaml, line 1: base: template $DIR/in/latin1.yaml is not UTF-8 text
+    "##);
+    let image = told(&env, &[], "image.yaml");
+    assert!(
+        image.contains(
+            "warning: `https://h/a.img` does not say its architecture: it is taken for that of this computer\n"
+        ),
+        "{image}"
+    );
     assert_snapshot!(told(&env, &[], "github.yaml"), @r##"
     exit 8
     error: template github.yaml, line 1: base: `github:lima-vm/lima`: templates of github: are not supported
@@ -604,5 +641,41 @@ fn the_archives_of_limactl_are_asked_for_once() {
             && run.stderr.contains("those of Lima v2.2.0 are taken:"),
         "{}",
         run.stderr
+    );
+}
+
+#[test]
+fn it_is_said_whose_archives_are_taken() {
+    let env = TestEnvironment::new();
+    env.write("t.yaml", "arch: x86_64\nimages: [{location: a.img}]\n");
+    let verbose = ["get", "t.yaml", "--list", "--verbose"];
+    assert_snapshot!(env.told(&env.succeed(&verbose)), @r##"
+    exit 0
+    The template names no containerd archives: those of Lima v2.2.0 are taken, since no limactl is installed
+    Not needed: 
+          `https://github.com/containerd/nerdctl/releases/download/v2.3.5/nerdctl-full-2.3.5-linux-arm64.tar.gz` 
+          (for aarch64)
+    "##);
+    script(
+        &env,
+        "bin/limactl",
+        "printf 'archives: [{location: \"https://h/n.tgz\"}]'",
+    );
+    let limactl = env.path("bin/limactl").display().to_string();
+    let variables = [("CALLAO_LIMACTL", limactl.as_str()), ("PATH", "/bin")];
+    let run = |arguments: &[&str]| env.told(&run(&env, &variables, "", arguments));
+    assert_snapshot!(run(&verbose), @r##"
+    exit 0
+    The template names no containerd archives: those of `$DIR/in/bin/limactl` are taken
+    "##);
+    // Nothing can be kept where the directory is a file.
+    fs::create_dir_all(env.path("cache")).expect("made");
+    env.write("cache/callao", "");
+    let told = run(&[&verbose[..], &["--cache-dir", "cache"]].concat());
+    assert!(
+        told.contains(
+            "What limactl says is not kept in `$DIR/in/cache/callao/v1/containerd-archives.yaml`: "
+        ),
+        "{told}"
     );
 }

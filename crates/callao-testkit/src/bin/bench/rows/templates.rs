@@ -10,6 +10,8 @@ use crate::report::{Claim, Goal, Section};
 use crate::rounds::{Variant, interleave};
 use crate::scene::Scene;
 
+/// Levels of base below the first template.
+const BASES: usize = 3;
 /// Images that each level names.
 const IMAGES: usize = 12;
 /// Lines of the script that each level brings along.
@@ -18,20 +20,10 @@ const SCRIPT_LINES: usize = 200;
 pub(super) fn run(scene: &Scene) -> Outcome<Section> {
     let (image, archive) = (scene.image()?, scene.second()?);
     let server = scene.nginx(None)?;
-    let files = scene.files();
-    let arch = std::env::consts::ARCH;
-    for level in 0..4 {
-        let base = match level {
-            3 => String::new(),
-            _ => format!("base: level{}.yaml\n", level + 1),
-        };
-        fs::write(
-            files.join(format!("level{level}.yaml")),
-            format!("{base}{}", level_text(level, arch)),
-        )?;
-    }
-    let held = files.join("held.yaml").display().to_string();
+    let merged = levels(scene)?;
+    let held = scene.files().join("held.yaml").display().to_string();
     let entry = |url: String, digest: &str| {
+        let arch = std::env::consts::ARCH;
         format!("- location: \"{url}\"\n  arch: {arch}\n  digest: \"{digest}\"\n")
     };
     fs::write(
@@ -42,15 +34,14 @@ pub(super) fn run(scene: &Scene) -> Outcome<Section> {
             entry(server.url(archive.name), &archive.digest).replace("\n  ", "\n    ")
         ),
     )?;
-    let merged = files.join("level0.yaml").display().to_string();
     let variants = [
         Variant::new("callao --version", || scene.callao(&["--version"])),
         Variant::new("callao get --list, three levels of base", || {
             scene.get(&merged, &["--list"])
         })
         .checked(|out| match out.lines().count() {
-            lines if lines >= 4 * IMAGES => Ok(()),
-            lines => Err(format!("only {lines} files").into()),
+            lines if lines == (BASES + 1) * IMAGES => Ok(()),
+            lines => Err(format!("{lines} files").into()),
         }),
         Variant::new("callao get, everything is held", || scene.get(&held, &[]))
             .prepared(|| measure::run(&mut scene.get(&held, &[]), scene.notes()).map(drop))
@@ -91,6 +82,20 @@ pub(super) fn run(scene: &Scene) -> Outcome<Section> {
             "Each of the four templates names {IMAGES} images and brings a script of {SCRIPT_LINES} lines."
         )],
     })
+}
+
+/// Writes four templates, each the base of the one before it, and names the first.
+fn levels(scene: &Scene) -> Outcome<String> {
+    let path = |level| scene.files().join(format!("level{level}.yaml"));
+    for level in 0..=BASES {
+        let base = match level {
+            BASES => String::new(),
+            _ => format!("base: level{}.yaml\n", level + 1),
+        };
+        let text = level_text(level, std::env::consts::ARCH);
+        fs::write(path(level), format!("{base}{text}"))?;
+    }
+    Ok(path(0).display().to_string())
 }
 
 /// A template as long as a real one.
