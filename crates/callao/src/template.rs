@@ -2,7 +2,7 @@
 //! computer has for every template. What a template means is `callao-template`'s business; which of its files are needed
 //! is `get`'s.
 
-use callao_template::{Arch, Parsed, Template};
+use callao_template::{Arch, Template};
 
 use crate::app::App;
 use crate::cli::SourceArgs;
@@ -12,6 +12,7 @@ pub(crate) mod archives;
 pub(crate) mod lima_home;
 mod loader;
 pub(crate) mod plugins;
+pub(crate) mod references;
 pub(crate) mod search;
 mod shipped;
 mod web;
@@ -25,7 +26,10 @@ pub(crate) fn load(
     sources: &SourceArgs,
     locator: &str,
 ) -> Result<Template, CommandError> {
-    let parsed = read(app, sources, locator)?;
+    let around = lima_home::around(app)?;
+    let loader = loader::Finder::new(app, sources);
+    let document = loader.first(locator)?;
+    let parsed = callao_template::load::load(&loader, document, &around)?;
     for warning in &parsed.warnings {
         app.output.warning(format!(
             "template {}: {}",
@@ -33,17 +37,6 @@ pub(crate) fn load(
         ));
     }
     Ok(parsed.template)
-}
-
-/// As [`load`], for whoever has no use for warnings.
-///
-/// # Errors
-/// As [`load`].
-pub(crate) fn read(app: &App, sources: &SourceArgs, locator: &str) -> Result<Parsed, CommandError> {
-    let around = lima_home::around(app)?;
-    let loader = loader::Finder::new(app, sources);
-    let document = loader.first(locator)?;
-    callao_template::load::load(&loader, document, &around)
 }
 
 /// This computer's architecture.

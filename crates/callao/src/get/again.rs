@@ -9,9 +9,11 @@ use callao_store::staging::Staging;
 
 use super::blobs;
 use super::plan::Want;
+use super::report;
 use super::run::{self, Job};
 use crate::error::CommandError;
 use crate::exit_code::ExitCode;
+use crate::history::{Both, Recorder};
 use crate::output::progress::Shown;
 
 /// Fetches what is missing of a file; `damaged` is what is there of it.
@@ -45,9 +47,12 @@ pub(crate) fn complete(
         want.location(),
         want.noun.text(),
     );
-    let fetch = run::order(job, want, root, sources, &staging, Arc::clone(&shown) as _);
+    let recorder = Recorder::new(Vec::new());
+    let watching = Both(Arc::clone(&shown) as _, Arc::clone(&recorder) as _);
+    let fetch = run::order(job, want, root, sources, &staging, Arc::new(watching));
     let ended = run::run_engine(job, runtime, root, fetch);
     shown.finish();
+    remember(job, want, &recorder, &ended, staging.path());
     let finished = ended.map_err(|error| match nobody && error.kind == ExitCode::NotFound {
         true => run::nobody_to_ask(job, want, root),
         false => run::explained(error, want, root),
@@ -56,4 +61,22 @@ pub(crate) fn complete(
         CommandError::new(ExitCode::Unexpected, "the staging file is still in use")
     })?;
     Ok((finished, staging))
+}
+
+/// For the history: this was a fetch as any other.
+fn remember(
+    job: &Job<'_>,
+    want: &Want,
+    recorder: &Recorder,
+    ended: &Result<Finished, CommandError>,
+    path: &Path,
+) {
+    let ended = match ended {
+        Ok(finished) => {
+            recorder.report(&finished.report);
+            Ok(report::got(want, &finished.report, path))
+        }
+        Err(error) => Err(error.clone()),
+    };
+    recorder.ended(job.app, want, &ended);
 }

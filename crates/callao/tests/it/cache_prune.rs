@@ -307,7 +307,14 @@ firmware:
     );
     let dir = templates(
         &mut env,
-        &[("whole.yaml", &whole), ("base.txt", &image_of("base"))],
+        &[
+            ("whole.yaml", &whole),
+            ("base.txt", &image_of("base")),
+            (
+                "mounts.yaml",
+                "mounts:\n- location: \"~\"\nno_such_key: 1\n",
+            ),
+        ],
     );
     let run = prune_with(&env, &dir, &[]);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
@@ -327,7 +334,11 @@ fn a_template_whose_base_is_not_there_stops_it() {
     let dir = templates(&mut env, &[("a.yaml", "base: ./none.yaml\n")]);
     let run = prune_with(&env, &dir, &[]);
     assert_eq!(run.code, Some(8), "{}", run.stderr);
-    assert!(run.stderr.contains("  template:a: "), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("  template template:a, line 1: base: "),
+        "{}",
+        run.stderr
+    );
     assert!(is_there(&env, "nobodys"));
     let run = prune_with(&env, &dir, &["--ignore-unreadable"]);
     assert_eq!(run.code, Some(0), "{}", run.stderr);

@@ -125,6 +125,11 @@ fn json_says_what_was_fetched_and_kept() {
     assert_eq!(line["kept_bytes"], SIZE as u64 - LEAF);
     assert_eq!(line["urls"][0], world.url);
     assert_eq!(line["cids"][0], world.sample.cid());
+    let explain = ["explain", "--offline", "--json", &world.url];
+    let explanation = world.env.succeed(&explain).last("explanation");
+    let history = explanation["history"].as_array().expect("a list");
+    assert_eq!(history.len(), 2, "the repair was a fetch as any other");
+    assert_eq!(history[0]["resumed"], SIZE as u64 - LEAF);
 }
 
 #[test]
@@ -397,6 +402,35 @@ fn an_entry_that_is_locked_is_repaired_later() {
     drop(held);
     let sent = world.sent(|| drop(world.env.succeed(&["cache", "repair"])));
     assert_eq!(sent, 0, "what was fetched was kept");
+    world.is_whole(&world.url);
+}
+
+#[test]
+fn a_repair_that_is_killed_leaves_the_file_as_it_was_and_goes_on_later() {
+    let world = World::new(718);
+    let cut = OpenOptions::new().write(true).open(world.data());
+    cut.and_then(|file| file.set_len(LEAF)).expect("cut");
+    let damaged = fs::read(world.data()).expect("data");
+    world.origin.set_behaviour(Behaviour {
+        rate: Some(2 * 1024 * 1024),
+        ..Behaviour::default()
+    });
+    let before = world.origin.bytes_sent();
+    let mut child = world.env.start(&["cache", "repair"]);
+    while world.origin.bytes_sent() < before + 6 * LEAF
+        && child.try_wait().expect("a child").is_none()
+    {
+        std::thread::yield_now();
+    }
+    child.kill().expect("killed");
+    child.wait().expect("it ends");
+    assert!(fs::read(world.data()).expect("data") == damaged);
+    world.origin.set_behaviour(Behaviour::default());
+    let sent = world.sent(|| drop(world.env.succeed(&["cache", "repair"])));
+    assert!(
+        sent < SIZE as u64 - 4 * LEAF,
+        "{sent}: what came before the kill is kept"
+    );
     world.is_whole(&world.url);
 }
 

@@ -8,7 +8,7 @@ use callao_store::places::lima_key;
 use callao_template::{ARCHES, File, Template};
 
 use crate::app::App;
-use crate::cli::{PruneArgs, SourceArgs};
+use crate::cli::PruneArgs;
 use crate::error::CommandError;
 use crate::exit_code::ExitCode;
 use crate::host::{self, FileKind};
@@ -105,19 +105,24 @@ impl Reader<'_> {
     /// Interrupted; everything else is noted.
     fn take(&mut self, who: &str, locator: &str, needs: bool) -> Result<(), CommandError> {
         self.app.interrupt.check()?;
-        let parsed = match template::read(self.app, &SourceArgs::default(), locator) {
-            Ok(parsed) => parsed,
+        let template = match template::references::of(self.app, locator) {
+            Ok(Some(template)) => template,
+            Ok(None) => return Ok(()),
             Err(error) if error.kind == ExitCode::Interrupted => return Err(error),
             Err(error) => {
                 let reason = error.to_string().replace('\n', " ");
-                self.unreadable.push(format!("{who}: {reason}"));
+                // Most errors of a template name it themselves.
+                self.unreadable.push(match reason.contains(who) {
+                    true => reason,
+                    false => format!("{who}: {reason}"),
+                });
                 return Ok(());
             }
         };
-        for file in files_of(&parsed.template) {
+        for file in files_of(&template) {
             self.refer(who, file, needs);
         }
-        for file in self.archives_of(parsed.template)? {
+        for file in self.archives_of(template)? {
             self.refer(who, &file, needs);
         }
         Ok(())
