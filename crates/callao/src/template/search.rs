@@ -66,10 +66,15 @@ fn not_there(host: &Host, name: &str, dirs: &[PathBuf]) -> CommandError {
         .iter()
         .map(|dir| format!("not in `{}`", dir.display()))
         .collect();
-    let similar: Vec<String> = installed(host)
+    let mut similar: Vec<String> = installed(host)
         .into_iter()
         .map(|template| template.name)
         .filter(|known| known.contains(name) || name.contains(known.as_str()))
+        .collect();
+    // What is meant for users first: names that begin with an underscore are parts of other templates.
+    similar.sort_by_key(|known| (known.starts_with('_'), known.len()));
+    let similar: Vec<String> = similar
+        .iter()
         .take(SIMILAR_COUNT_MAX)
         .map(|known| format!("template:{known}"))
         .collect();

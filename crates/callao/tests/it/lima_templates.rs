@@ -53,6 +53,27 @@ fn every_template_of_lima_names_the_same_files() {
 }
 
 #[test]
+fn callaos_own_templates_are_limas_too() {
+    let Some(limactl) = real::limactl() else {
+        return;
+    };
+    let env = TestEnvironment::new();
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../templates");
+    let mut names = Vec::new();
+    collect(&dir, "", &mut names);
+    assert_eq!(
+        names,
+        ["alpine", "debian", "fedora", "ubuntu-24.04", "ubuntu"]
+    );
+    let mut failed_in_both = Vec::new();
+    for name in &names {
+        let locator = format!("template:{name}");
+        compare(&env, &limactl, &dir, &locator, &mut failed_in_both);
+    }
+    assert!(failed_in_both.is_empty(), "{failed_in_both:?}");
+}
+
+#[test]
 fn templates_made_to_differ_name_the_same_files() {
     let Some(limactl) = real::limactl() else {
         return;
