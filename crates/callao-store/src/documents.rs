@@ -7,7 +7,7 @@
 use callao_content::digest::Digest;
 
 use crate::disk::{self, Disk};
-use crate::error::Error;
+use crate::error::{At, Error};
 use crate::limits;
 use crate::places::Places;
 use crate::text_file::{self, Durability};
@@ -58,6 +58,35 @@ pub fn unpacked(
     text.parse().ok()
 }
 
+/// Where the upload of a blob to `target` was left.
+pub fn upload(disk: &dyn Disk, places: &Places, blob: &Digest, target: &str) -> Option<String> {
+    text_file::read(disk, &places.upload(blob, target)).ok()?
+}
+
+/// Notes where the upload of a blob goes on; `None`: it is over.
+pub fn note_upload(
+    disk: &dyn Disk,
+    places: &Places,
+    blob: &Digest,
+    target: &str,
+    location: Option<&str>,
+) -> Result<(), Error> {
+    let path = places.upload(blob, target);
+    let Some(location) = location else {
+        disk.remove(&path).at("remove", &path)?;
+        return Ok(());
+    };
+    disk::make_dirs(disk, &places.documents())?;
+    let temporary = path.with_added_extension(format!("{}.tmp", std::process::id()));
+    text_file::replace(
+        disk,
+        &temporary,
+        &path,
+        location.as_bytes(),
+        Durability::Lax,
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -84,6 +113,22 @@ mod tests {
                 "and is replaced"
             );
         }
+        Ok(())
+    }
+
+    #[test]
+    fn an_upload_is_remembered_for_its_target_until_it_is_over() -> Result<(), Error> {
+        let (disk, places) = (FaultyDisk::new(), Places::new(Path::new("/c")));
+        let blob = Digest::of(Algorithm::Sha256, b"blob");
+        note_upload(&disk, &places, &blob, "h/a", Some("https://h/uploads/1"))?;
+        assert_eq!(
+            upload(&disk, &places, &blob, "h/a").as_deref(),
+            Some("https://h/uploads/1")
+        );
+        assert_eq!(upload(&disk, &places, &blob, "h/b"), None);
+        note_upload(&disk, &places, &blob, "h/a", None)?;
+        note_upload(&disk, &places, &blob, "h/a", None)?;
+        assert_eq!(upload(&disk, &places, &blob, "h/a"), None);
         Ok(())
     }
 

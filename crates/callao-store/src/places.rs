@@ -102,6 +102,16 @@ impl Places {
             .join(format!("{}-{}.json", digest.algorithm(), digest.hex()))
     }
 
+    /// The note of where the upload of a blob to a repository goes on.
+    pub fn upload(&self, blob: &Digest, target: &str) -> PathBuf {
+        self.documents().join(format!(
+            "{}-{}-{}.upload",
+            blob.algorithm(),
+            blob.hex(),
+            &lima_key(target)[..16]
+        ))
+    }
+
     /// The note of what came out of a blob, or out of one place in it.
     pub fn unpacked(&self, blob: &Digest, member: Option<&str>) -> PathBuf {
         let place = member.map(|member| format!("-{}", &lima_key(member)[..16]));

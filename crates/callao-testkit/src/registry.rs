@@ -1,11 +1,12 @@
 //! A registry with what the test puts into it, and its token server; well-behaved unless told otherwise.
 //!
-//! Reads only: pushes are for the real one. Every request is in its log, with the headers that came with it.
+//! Takes pushes in pieces as well. Every request is in its log, with the headers that came with it.
 
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use callao_content::digest::{Algorithm, Digest};
 use serde_json::{Value, json};
@@ -68,6 +69,12 @@ pub struct Behaviour {
     pub blobs_short_by: u64,
     /// Bytes per second of a blob.
     pub rate: Option<u64>,
+    /// Pieces of uploads that are taken; further ones are a failure.
+    pub pieces_max: Option<u64>,
+    /// Wait before a piece of an upload is acknowledged.
+    pub piece_delay: Option<Duration>,
+    /// Manifests that are put are not kept.
+    pub loses_manifests: bool,
     /// After so many body bytes in all, everything is closed and refused.
     pub stop_after_total: Option<u64>,
 }
@@ -162,6 +169,9 @@ struct Shared {
     contents: Mutex<Contents>,
     behaviour: Mutex<Behaviour>,
     token_door: TokenDoor,
+    /// The bytes of each upload, by its number.
+    uploads: Mutex<Vec<Vec<u8>>>,
+    pieces: AtomicU64,
     statuses: AtomicU64,
     tokens: AtomicU64,
     uses: AtomicU64,
@@ -185,6 +195,8 @@ impl Registry {
             contents: Mutex::new(contents),
             behaviour: Mutex::new(behaviour),
             token_door,
+            uploads: Mutex::default(),
+            pieces: AtomicU64::new(0),
             statuses: AtomicU64::new(0),
             tokens: AtomicU64::new(0),
             uses: AtomicU64::new(0),
@@ -216,6 +228,11 @@ impl Registry {
     /// Changes what it has from now on.
     pub fn fill(&self, contents: Contents) {
         *lock(&self.shared.contents) = contents;
+    }
+
+    /// Forgets every upload that was begun.
+    pub fn forget_uploads(&self) {
+        lock(&self.shared.uploads).clear();
     }
 
     /// Closes every connection and the listening socket.
@@ -254,6 +271,12 @@ impl Handler for Answers {
             return challenge(&request, reply, &behaviour).await;
         }
         let path = request.path().to_string();
+        if let Some((repository, number)) = path.split_once("/blobs/uploads/") {
+            let upload = number.parse().ok();
+            return shared
+                .upload(repository, upload, &request, reply, &behaviour)
+                .await;
+        }
         match (path.rsplit_once("/manifests/"), path.rsplit_once("/blobs/")) {
             (Some((_, name)), _) => shared.manifest(name, &request, reply, &behaviour).await,
             (_, Some((_, digest))) => shared.blob(digest, &request, reply, &behaviour).await,
@@ -324,6 +347,13 @@ impl Shared {
         reply: &mut Reply,
         behaviour: &Behaviour,
     ) -> io::Result<Next> {
+        if request.method == "PUT" {
+            if !behaviour.loses_manifests {
+                let content_type = request.header("content-type").unwrap_or_default();
+                lock(&self.contents).document(name, content_type, request.body.clone());
+            }
+            return reply.whole(request, 201, &[], b"").await;
+        }
         if let Some(status) = self.status(behaviour.manifest_status) {
             return refuse(request, reply, status, behaviour).await;
         }
@@ -361,6 +391,62 @@ impl Shared {
             return reply.whole(request, 307, &headers, b"").await;
         }
         send_blob(body, request, reply, behaviour).await
+    }
+
+    async fn upload(
+        &self,
+        repository: &str,
+        number: Option<usize>,
+        request: &Request,
+        reply: &mut Reply,
+        behaviour: &Behaviour,
+    ) -> io::Result<Next> {
+        let at = |number: usize, length: usize| {
+            [
+                ("Location", format!("{repository}/blobs/uploads/{number}")),
+                ("Range", format!("0-{}", length.saturating_sub(1))),
+            ]
+        };
+        let Some(number) = number else {
+            let number = {
+                let mut uploads = lock(&self.uploads);
+                uploads.push(Vec::new());
+                uploads.len() - 1
+            };
+            return reply.whole(request, 202, &at(number, 0), b"").await;
+        };
+        let known = lock(&self.uploads).get(number).map(Vec::len);
+        let Some(length) = known else {
+            let said =
+                br#"{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN","message":"blob upload unknown"}]}"#;
+            return reply.whole(request, 404, &json_type(), said).await;
+        };
+        match request.method.as_str() {
+            "GET" => reply.whole(request, 204, &at(number, length), b"").await,
+            "PATCH" => {
+                let before = self.pieces.fetch_add(1, Ordering::SeqCst);
+                if behaviour.pieces_max.is_some_and(|max| before >= max) {
+                    return reply.whole(request, 500, &json_type(), b"{}").await;
+                }
+                tokio::time::sleep(behaviour.piece_delay.unwrap_or_default()).await;
+                let length = {
+                    let mut uploads = lock(&self.uploads);
+                    uploads[number].extend_from_slice(&request.body);
+                    uploads[number].len()
+                };
+                reply.whole(request, 202, &at(number, length), b"").await
+            }
+            _ => {
+                let bytes = std::mem::take(&mut lock(&self.uploads)[number]);
+                let digest = Digest::of(Algorithm::Sha256, &bytes).to_string();
+                if request.query("digest").as_deref() != Some(&digest) {
+                    let said = br#"{"errors":[{"code":"DIGEST_INVALID","message":"provided digest did not match uploaded content"}]}"#;
+                    return reply.whole(request, 400, &json_type(), said).await;
+                }
+                lock(&self.contents).blobs.insert(digest, bytes.into());
+                reply.whole(request, 201, &[], b"").await
+            }
+        }
     }
 
     fn status(&self, status: Option<Status>) -> Option<Status> {

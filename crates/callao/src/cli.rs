@@ -12,6 +12,7 @@ mod explain;
 mod get;
 mod lima;
 mod lock;
+mod publish;
 mod sources;
 mod template;
 
@@ -22,6 +23,7 @@ pub use explain::ExplainArgs;
 pub use get::GetArgs;
 pub use lima::{LimaArgs, LimaCommand, PluginsCommand};
 pub use lock::LockArgs;
+pub use publish::{PublishArgs, Target};
 pub use sources::{Discovery, Kind, RegistryArgs, SourceArgs};
 pub use template::TemplateArgs;
 
@@ -83,6 +85,8 @@ pub enum Command {
     Lima(Box<LimaArgs>),
     /// Write the digest and the CID of every file into a template
     Lock(Box<LockArgs>),
+    /// Push files to a registry of OCI artifacts
+    Publish(Box<PublishArgs>),
     /// Look at the cache, clear it up, and repair it
     #[command(subcommand)]
     Cache(CacheCommand),

@@ -19,6 +19,7 @@ mod get;
 mod lima;
 mod lock;
 mod man;
+mod publish;
 
 /// Does what the command line says.
 pub(crate) fn run(host: Host, cli: Cli, output: &Arc<Output>) -> Result<(), CommandError> {
@@ -40,6 +41,10 @@ pub(crate) fn run(host: Host, cli: Cli, output: &Arc<Output>) -> Result<(), Comm
             let overrides = Overrides::of(&args.sources);
             lima::run(&App::new(host, common, &overrides, output)?, *args)
         }
+        Command::Publish(args) => publish::run(
+            &App::new(host, common, &Overrides::default(), output)?,
+            &args,
+        ),
         Command::Cache(args) => {
             let overrides = match &args {
                 CacheCommand::Repair(args) => Overrides::of(&args.sources),

@@ -6,6 +6,7 @@
 
 mod bad_days;
 mod bench;
+mod corpus;
 mod crash;
 mod gateway;
 mod happy;

@@ -126,6 +126,28 @@ pub enum From {
     Local,
 }
 
+/// A file that was published.
+#[derive(Debug, Clone, Serialize)]
+pub struct Published {
+    /// `result`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// Where it is, pinned by the digest of what was pushed.
+    pub location: String,
+    /// The address with its tag.
+    pub tag: String,
+    /// Digest of the manifest or index that the tag names now.
+    pub manifest: String,
+    /// In an index.
+    pub arch: Option<&'static str>,
+    /// `sha256:hex` of the file.
+    pub digest: String,
+    /// Its CID.
+    pub cid: String,
+    /// Bytes.
+    pub size: u64,
+}
+
 /// What `callao add` found.
 #[derive(Debug, Clone, Serialize)]
 pub struct Added {

@@ -36,6 +36,7 @@ mod lock_sums;
 mod locks;
 mod oci;
 mod pins;
+mod publish;
 mod real;
 mod template_places;
 mod templates;

@@ -9,6 +9,7 @@ mod lima;
 mod lock;
 mod memory;
 mod mirrors;
+mod oci;
 mod repair;
 mod templates;
 
@@ -82,6 +83,11 @@ pub(crate) const ALL: &[Row] = &[
         name: "lock",
         title: "Digest and CID of two images into a template",
         run: lock::run,
+    },
+    Row {
+        name: "oci",
+        title: "A blob of a registry (docker-registry)",
+        run: oci::run,
     },
     Row {
         name: "repair",
