@@ -1,5 +1,7 @@
 //! `callao cache prune`: what may go goes, and nothing else.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs::{self, File, FileTimes};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -10,6 +12,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::cache::{made_by_limactl, with_an_entry};
 use crate::env::{Run, Sample, TestEnvironment};
+use crate::judge::Judge;
 
 const DAY: u64 = 24 * 3600;
 const SIZE: usize = 1024 * 1024;
@@ -325,6 +328,57 @@ firmware:
     assert!(env.entry(&archive.location).exists(), "Lima's own archive");
     assert!(env.entry(ipfs).exists());
     assert_eq!(run.stdout.lines().count(), 1, "{}", run.stdout);
+}
+
+/// Names of all entries.
+fn entries(env: &TestEnvironment) -> BTreeSet<OsString> {
+    let dir = env.cache_dir().join("lima/download/by-url-sha256");
+    let names = fs::read_dir(dir).expect("the cache");
+    names
+        .map(|name| name.expect("a name").file_name())
+        .collect()
+}
+
+#[test]
+fn callao_keeps_what_limactl_keeps() {
+    let Some(judge) = Judge::new() else { return };
+    let env = &judge.env;
+    fs::create_dir(env.path("templates")).expect("templates");
+    let text = format!(
+        "base: base.yaml\nimages:\n- location: {}\n  arch: aarch64\n  kernel: {{location: {}}}\n  initrd: {{location: {}}}\n\
+         - location: {}\n  arch: x86_64\nfirmware:\n  images:\n  - {{location: {}, vmType: qemu}}\n",
+        url("image"),
+        url("kernel"),
+        url("initrd"),
+        url("other"),
+        url("firmware")
+    );
+    env.write("templates/a.yaml", text);
+    env.write("templates/base.yaml", image_of("base"));
+    let archives = callao_template::archives::built_in().expect("a list");
+    let plant = || {
+        let names = [
+            "image", "kernel", "initrd", "other", "firmware", "base", "nobodys",
+        ];
+        names.iter().for_each(|name| entry(env, name, 0));
+        for archive in &archives {
+            made_by_limactl(env, &archive.location, &Sample::random(744, 100));
+        }
+    };
+    let prune = ["cache", "prune", "--keep-referred"];
+    plant();
+    let run = judge.callao(&prune);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let kept = entries(env);
+    assert_eq!(kept.len(), 6 + archives.len());
+    let run = judge.limactl(&["prune", "--keep-referred"]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert_eq!(entries(env), kept, "limactl keeps what callao kept");
+    plant();
+    judge.limactl(&["prune", "--keep-referred"]);
+    let kept = entries(env);
+    judge.callao(&prune);
+    assert_eq!(entries(env), kept, "callao keeps what limactl kept");
 }
 
 #[test]
