@@ -38,6 +38,14 @@ Examples:
 
 `callao COMMAND --help` tells more about a command, `callao man` everything.";
 
+const COMPLETIONS_AFTER_HELP: &str = "\
+Commands, flags, files, template:NAME and URLs that are in the cache complete.
+
+Examples:
+  source <(callao completions bash)          in ~/.bashrc
+  callao completions zsh > ~/.zfunc/_callao  a directory in $fpath
+  callao completions fish > ~/.config/fish/completions/callao.fish";
+
 /// Verified VM images from every source at once, straight into Lima's cache.
 #[derive(Debug, Parser)]
 #[command(name = "callao", version, after_help = AFTER_HELP, max_term_width = 100)]
@@ -115,6 +123,7 @@ pub struct DemoArgs {
 
 /// `callao completions`.
 #[derive(Debug, Clone, Args)]
+#[command(after_help = COMPLETIONS_AFTER_HELP)]
 pub struct CompletionsArgs {
     /// The shell
     pub shell: clap_complete::Shell,

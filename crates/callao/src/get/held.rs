@@ -220,7 +220,7 @@ fn judge(
         return Ok(None);
     }
     app.output.info(format!(
-        "Checking `{}` ({}): another program put it there, so it is hashed once",
+        "Checking `{}` ({}): it is not in the catalogue, so it is hashed once",
         entry.path.display(),
         human::bytes(stamp.size)
     ));

@@ -65,7 +65,7 @@ fn a_catalogue_that_is_damaged_is_said_once_and_made_anew() {
     warning: the catalogue `$DIR/cache/callao/v1/catalogue.sqlite` cannot be read; it was moved aside to 
           `$DIR/cache/callao/v1/catalogue.sqlite.damaged`. Files are hashed again when they are used; `callao 
           cache rebuild` does it for all of them
-    Checking `$DIR/cache/lima/download/by-url-sha256/KEY/data` (3.00 MiB): another program put it there, so it is 
+    Checking `$DIR/cache/lima/download/by-url-sha256/KEY/data` (3.00 MiB): it is not in the catalogue, so it is 
           hashed once
     Using cache `$DIR/cache/lima/download/by-url-sha256/KEY/data`
     "##);
