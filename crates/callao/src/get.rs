@@ -3,7 +3,7 @@
 //! bytes go (`publish`), and what is said about it (`report`). A damaged file is completed by `again`.
 
 pub(crate) mod again;
-mod blobs;
+pub(crate) mod blobs;
 mod fresh;
 pub(crate) mod hashing;
 pub(crate) mod held;

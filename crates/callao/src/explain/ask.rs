@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 use callao_content::Cid;
 use callao_fetch::engine;
 use callao_fetch::probe::{Probe, probe};
-use callao_fetch::source::{Abilities, Source, SourceError, SourceId};
+use callao_fetch::source::{Abilities, Source, SourceError, SourceId, SourceKind};
 use serde::Serialize;
 use tokio::task::JoinSet;
 
 use crate::app::App;
 use crate::error::CommandError;
+use crate::exit_code::ExitCode;
+use crate::get::blobs::{self, Blob, Failure};
 use crate::get::plan::{Location, Want};
 use crate::get::run;
 use crate::get::sources::{Places, Search};
@@ -98,7 +100,11 @@ pub(crate) async fn about(
     for (index, want) in wants.iter().enumerate() {
         // A directory's own block tells at least who has that.
         let root = all[index].root.or_else(|| address_cid(want));
-        for (position, source) in places.sources(want, root)?.into_iter().enumerate() {
+        let mut sources = places.sources(want, root)?;
+        let followed = blobs::ask(app, places, want).await?;
+        sources.extend(followed.blobs.iter().filter_map(Blob::source));
+        all[index].sources = followed.failures.iter().map(unusable).collect();
+        for (position, source) in sources.into_iter().enumerate() {
             tasks.spawn(async move {
                 let asked = ask(&source, root, wait, None).await;
                 (index, position, vec![asked], None)
@@ -118,6 +124,30 @@ pub(crate) async fn about(
         all[index].routers.extend(router);
     }
     Ok(all)
+}
+
+/// A registry whose manifest does not lead to the file.
+fn unusable(failure: &Failure) -> Asked {
+    Asked {
+        source: SourceId {
+            kind: SourceKind::Oci,
+            place: failure.location.clone(),
+        },
+        answer: match failure.error.kind {
+            ExitCode::NotFound => Answer::NotFound,
+            ExitCode::Network => Answer::Network,
+            _ => Answer::Refused,
+        },
+        reason: Some(failure.error.message.clone()),
+        latency_ms: 0,
+        size: None,
+        size_proven: false,
+        size_agrees: None,
+        etag: None,
+        last_modified: None,
+        abilities: Abilities::default(),
+        found_by: None,
+    }
 }
 
 /// The CID of each file, where a path has to be followed to it.

@@ -258,7 +258,7 @@ fn happening(one: &Happening) -> String {
 /// As [`human::source`] says it.
 fn who(who: &Who) -> String {
     match who.kind.as_str() {
-        "http" | "file" => who.place.clone(),
+        "http" | "file" | "oci" => who.place.clone(),
         kind => format!("{kind} {}", who.place),
     }
 }

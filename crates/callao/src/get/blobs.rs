@@ -15,11 +15,12 @@ use callao_fetch::source::Source;
 use callao_fetch::source::oci::OciBlob;
 use callao_store::disk::Disk;
 use callao_store::documents;
-use callao_store::places::Places;
 use tokio::runtime::Runtime;
 
 use super::plan::{Location, Place, Want};
 use super::run::Job;
+use super::sources::Places;
+use crate::app::App;
 use crate::cli::Kind;
 use crate::error::CommandError;
 use crate::exit_code::ExitCode;
@@ -38,7 +39,23 @@ pub(crate) struct Blob {
 pub(crate) struct Followed {
     pub(crate) blobs: Vec<Blob>,
     /// Why the others cannot be used.
-    pub(crate) failures: Vec<CommandError>,
+    pub(crate) failures: Vec<Failure>,
+}
+
+/// A location that cannot be used.
+pub(crate) struct Failure {
+    pub(crate) location: String,
+    noun: &'static str,
+    /// What the registry said.
+    pub(crate) error: CommandError,
+}
+
+impl Failure {
+    /// The error, with what it was about.
+    pub(crate) fn told(&self) -> CommandError {
+        let doing = format!("failed to download {} `{}`", self.noun, self.location);
+        self.error.clone().context(doing)
+    }
 }
 
 impl Blob {
@@ -111,10 +128,10 @@ impl Followed {
     /// Why no location in a registry can be used, in one error.
     pub(crate) fn failure(&self) -> Option<CommandError> {
         let (first, others) = self.failures.split_first()?;
-        let mut all = first.clone();
+        let mut all = first.told();
         for other in others {
-            all.details.push(other.to_string());
-            all.hints.extend(other.hints.iter().cloned());
+            all.details.push(other.told().to_string());
+            all.hints.extend(other.error.hints.iter().cloned());
         }
         Some(all)
     }
@@ -129,37 +146,43 @@ pub(crate) fn follow(
     want: &Want,
     runtime: &Runtime,
 ) -> Result<Followed, CommandError> {
+    runtime.block_on(ask(job.app, &job.places, want))
+}
+
+/// The same, on a runtime that runs already.
+///
+/// # Errors
+/// As [`follow`].
+pub(crate) async fn ask(app: &App, places: &Places, want: &Want) -> Result<Followed, CommandError> {
     let mut followed = Followed::default();
     for location in &want.locations {
         let Place::Oci(reference) = &location.place else {
             continue;
         };
-        match one(job, want, location, reference, runtime) {
+        match one(app, places, want, location, reference).await {
             Ok(Some(blob)) => followed.blobs.push(blob),
             Ok(None) => {}
             Err(error) if error.kind == ExitCode::Interrupted => return Err(error),
-            Err(error) => followed.failures.push(error.context(format!(
-                "failed to download {} `{}`",
-                want.noun.text(),
-                location.text
-            ))),
+            Err(error) => followed.failures.push(Failure {
+                location: location.text.clone(),
+                noun: want.noun.text(),
+                error,
+            }),
         }
     }
     Ok(followed)
 }
 
 /// `None`: nobody may be asked, and what is here does not say.
-fn one(
-    job: &Job<'_>,
+async fn one(
+    app: &App,
+    places: &Places,
     want: &Want,
     location: &Location,
     reference: &Reference,
-    runtime: &Runtime,
 ) -> Result<Option<Blob>, CommandError> {
-    let app = job.app;
-    let may_ask = job.places.allows(Kind::Oci) && !job.places.offline();
-    let registry = match may_ask {
-        true => Some(job.places.registry(reference)?),
+    let registry = match places.allows(Kind::Oci) && !places.offline() {
+        true => Some(places.registry(reference)?),
         false => None,
     };
     let arch = want.arch.map_or(app.host.arch(), |arch| arch.name());
@@ -169,12 +192,10 @@ fn one(
         places: app.places.clone(),
     };
     let walk = resolve::resolve(registry.as_deref(), &kept, reference, &wanted);
-    let resolved = runtime.block_on(async {
-        tokio::select! {
-            () = app.interrupt.token().cancelled() => None,
-            resolved = walk => Some(resolved),
-        }
-    });
+    let resolved = tokio::select! {
+        () = app.interrupt.token().cancelled() => None,
+        resolved = walk => Some(resolved),
+    };
     let resolved = match resolved.ok_or_else(CommandError::interrupted)? {
         Ok(resolved) => resolved,
         Err(_) if registry.is_none() => return Ok(None),
@@ -224,7 +245,7 @@ fn check_digest(want: &Want, resolved: &Resolved) -> Result<(), CommandError> {
 /// Manifests on disk.
 struct Kept {
     disk: Arc<dyn Disk>,
-    places: Places,
+    places: callao_store::places::Places,
 }
 
 impl Documents for Kept {

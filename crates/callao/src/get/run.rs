@@ -189,7 +189,7 @@ fn fetch(job: &Job<'_>, want: &Want, recorder: &Arc<Recorder>) -> Result<json::G
         };
     }
     for failure in &followed.failures {
-        app.output.warning(failure.to_string());
+        app.output.warning(failure.told().to_string());
     }
     let fetched = Ask {
         want,

@@ -613,3 +613,30 @@ fn what_the_real_oras_pushed_to_the_real_registry_is_fetched() {
         assert!(data(&env, &unpacked) == *packed.bytes);
     }
 }
+
+#[test]
+fn what_a_registry_has_is_explained() {
+    let (env, sample) = (TestEnvironment::new(), Sample::random(93, 300_000));
+    let registry = Registry::start(with_file(&sample), Behaviour::default());
+    let run = env.succeed(&["explain", &registry.location("images/a:1"), "--json"]);
+    let explained = run.last("explanation");
+    assert_eq!(explained["verdict"], "fetch");
+    assert_eq!(explained["sources"][0]["answer"], "has_it");
+    assert_eq!(explained["sources"][0]["size"], 300_000);
+    let run = env.run(&["explain", &registry.location("images/a:2"), "--json"]);
+    assert_eq!(run.code, Some(3), "{}", run.stderr);
+    let explained = run.last("explanation");
+    assert_eq!(explained["sources"][0]["answer"], "not_found");
+    let only = env.run(&[
+        "explain",
+        &registry.location("images/a:1"),
+        "--only",
+        "http",
+    ]);
+    assert!(
+        only.stdout
+            .contains("registries: --only allows other kinds"),
+        "{}",
+        only.stdout
+    );
+}

@@ -106,7 +106,7 @@ impl Places {
         for (kind, what, is_there) in self.kinds(want) {
             if is_there && !self.allows(kind) {
                 not(what, "--only allows other kinds of source");
-            } else if is_there && !has_cid && !matches!(kind, Kind::Http | Kind::File) {
+            } else if is_there && !has_cid && !matches!(kind, Kind::Http | Kind::File | Kind::Oci) {
                 not(what, "the CID of the file is not known");
             }
         }
@@ -122,8 +122,12 @@ impl Places {
     }
 
     /// Which kinds of place there are for a file, as a user would call them.
-    fn kinds(&self, want: &Want) -> [(Kind, &'static str, bool); 5] {
+    fn kinds(&self, want: &Want) -> [(Kind, &'static str, bool); 6] {
         let online = !self.offline;
+        let in_registry = want
+            .locations
+            .iter()
+            .any(|location| matches!(location.place, Place::Oci(_)));
         let reader = |wanted: SourceKind| self.readers.iter().any(|(kind, ..)| *kind == wanted);
         let has_gateways = !self.gateways.is_empty() || !self.routers.is_empty();
         let has_kubo = (online && !self.kubos.is_empty()) || reader(SourceKind::KuboRepo);
@@ -141,6 +145,7 @@ impl Places {
             (Kind::Kubo, "kubo", has_kubo),
             (Kind::Car, "CAR files", reader(SourceKind::Car)),
             (Kind::File, "local files", !self.files.is_empty()),
+            (Kind::Oci, "registries", online && in_registry),
         ]
     }
 }
