@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 const FILE_LINES_MAX: usize = 800;
 const FILE_LINES_MEDIAN_MAX: usize = 250;
 const COLUMNS_MAX: usize = 140;
-const PACKAGES_COUNT_MAX: usize = 400;
+/// A quarter of them come with OpenPGP, whose library has every cipher of the standard.
+const PACKAGES_COUNT_MAX: usize = 430;
 
 /// Folders with Rust files of ours.
 const RUST_FOLDERS: [&str; 3] = ["crates", "tests", "fuzz"];

@@ -1,5 +1,7 @@
 //! The flags of `callao lock`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::SourceArgs;
@@ -52,6 +54,14 @@ pub struct LockArgs {
     /// Compare with the checksums that the origin publishes beside each file (SHA256SUMS, CHECKSUM and so on)
     #[arg(long)]
     pub sums: bool,
+    /// The checksums must be signed by one of these OpenPGP certificates (armoured or not)
+    #[arg(
+        long,
+        visible_alias = "keyring",
+        value_name = "FILE",
+        requires = "sums"
+    )]
+    pub key: Vec<PathBuf>,
     /// Where to look.
     #[command(flatten)]
     pub sources: SourceArgs,

@@ -297,6 +297,11 @@ fn help_of_lock() {
               Compare with the checksums that the origin publishes beside each file (SHA256SUMS,
               CHECKSUM and so on)
 
+          --key <FILE>
+              The checksums must be signed by one of these OpenPGP certificates (armoured or not)
+              
+              [alias: --keyring]
+
           --lock-seconds <SECONDS>
               How long to wait for another process that is busy with the same file
 

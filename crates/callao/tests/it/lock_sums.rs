@@ -125,3 +125,108 @@ fn a_server_that_fails_is_no_list() {
     error: --sums needs the network, and --offline forbids it
     "##);
 }
+
+/// What gpg signed; see `tests/data/openpgp`.
+macro_rules! data {
+    ($name:literal) => {
+        include_bytes!(concat!("../data/openpgp/", $name))
+    };
+}
+
+const SIGNED: [&str; 8] = [
+    "lock",
+    "t.yaml",
+    "--pin-latest",
+    "--sums",
+    "--json",
+    "--quiet",
+    "--key",
+    "key.asc",
+];
+
+#[test]
+fn signed_lists_say_who_signed_them() {
+    let env = TestEnvironment::new();
+    env.write("key.asc", data!("rsa.asc"));
+    let list = data!("SHA256SUMS");
+    let rsa = "0EE56BC618F1AA80E26C2D5E4725E4099E126736";
+    let image = data!("a.img");
+    let beside = Files::start([
+        ("/d/a.img", &image[..]),
+        ("/d/SHA256SUMS", list),
+        ("/d/SHA256SUMS.gpg", data!("SHA256SUMS.rsa.gpg")),
+    ]);
+    // A list that nobody signed comes first, and does not count.
+    let inside = Files::start([
+        ("/d/a.img", &image[..]),
+        ("/d/SHA256SUMS", list),
+        ("/d/CHECKSUM", data!("CHECKSUM")),
+    ]);
+    for (files, url) in [(beside, "/d/SHA256SUMS"), (inside, "/d/CHECKSUM")] {
+        latest(&env, &files.url("/d/a.img"));
+        let run = env.succeed(&SIGNED);
+        let sums = &run.last("result")["sums"];
+        assert_eq!(
+            (&sums["url"], &sums["signed_by"]),
+            (&files.url(url).into(), &rsa.into())
+        );
+        assert!(
+            run.stderr.contains(&format!("signed by {rsa}")),
+            "{}",
+            run.stderr
+        );
+        assert!(read(&env).contains("digest: sha256:eb784da830a6"));
+    }
+}
+
+#[test]
+fn without_a_signature_that_counts_nothing_is_fetched() {
+    let env = TestEnvironment::new();
+    let told = |key: &[u8], signature: Option<&[u8]>| {
+        env.write("key.asc", key);
+        let list = ("/d/SHA256SUMS", &data!("SHA256SUMS")[..]);
+        let files = match signature {
+            Some(signature) => Files::start([list, ("/d/SHA256SUMS.gpg", signature)]),
+            None => Files::start([list]),
+        };
+        let template = latest(&env, &files.url("/d/a.img"));
+        let run = env.run(&SIGNED);
+        assert_eq!(read(&env), template);
+        assert!(
+            files
+                .requests()
+                .iter()
+                .all(|request| !request.path.ends_with("a.img"))
+        );
+        env.told(&run)
+    };
+    assert_snapshot!(told(data!("rsa.asc"), Some(data!("SHA256SUMS.stranger.gpg"))), @r##"
+    exit 5
+    error: no signature of http://127.0.0.1:PORT/d/SHA256SUMS counts
+      http://127.0.0.1:PORT/d/SHA256SUMS.gpg: the signature by 2C518C781252A170B3F05C2EC2DDACB9E31C7036 is of 
+          none of the given keys, or of another text
+    "##);
+    assert_snapshot!(told(data!("rsa.asc"), Some(data!("SHA256SUMS.sha1.gpg"))), @r##"
+    exit 5
+    error: no signature of http://127.0.0.1:PORT/d/SHA256SUMS counts
+      http://127.0.0.1:PORT/d/SHA256SUMS.gpg: the signature by 0EE56BC618F1AA80E26C2D5E4725E4099E126736 does not 
+          count: its hash is SHA1
+    "##);
+    assert_snapshot!(told(data!("expired.asc"), Some(data!("SHA256SUMS.expired.gpg"))), @r##"
+    exit 5
+    error: no signature of http://127.0.0.1:PORT/d/SHA256SUMS counts
+      http://127.0.0.1:PORT/d/SHA256SUMS.gpg: the signature by 76CECFE59CFA5FED01D170596C3CAA1327024F70 does not 
+          count: its key has expired
+    "##);
+    assert_snapshot!(told(data!("rsa.asc"), None), @r##"
+    exit 5
+    error: there are no signed checksums for all files: nothing was fetched
+      line 2, http://127.0.0.1:PORT/d/a.img: http://127.0.0.1:PORT/d/SHA256SUMS is not signed
+    hint: --arch leaves out other architectures; without --key nothing has to be signed
+    "##);
+    assert_snapshot!(told(b"no key", None), @r##"
+    exit 2
+    error: --key `key.asc`: it is no OpenPGP certificate: IO error: unknown packet header version 1101110
+    hint: `gpg --export --armor FINGERPRINT` writes a certificate to stdout
+    "##);
+}

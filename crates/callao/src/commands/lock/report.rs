@@ -125,7 +125,10 @@ pub(super) fn entry(
 /// An entry that had neither is locked from now on.
 pub(super) fn pinned_latest(app: &App, item: &Item) {
     let witness = match &item.listed {
-        Some(listed) => format!("which is what {} lists", listed.url),
+        Some(listed) => match &listed.signed_by {
+            Some(signer) => format!("which is what {} lists, signed by {signer}", listed.url),
+            None => format!("which is what {} lists", listed.url),
+        },
         None => "which nobody has verified".to_owned(),
     };
     app.output.warning(format!(

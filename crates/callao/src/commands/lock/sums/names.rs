@@ -1,9 +1,11 @@
-//! Where distributors put the checksums of a file. Pure.
+//! Where distributors put the checksums of a file, and the signatures of these. Pure.
 //!
 //! The names are those that Lima's own scripts read (`hack/update-template-*.sh`), and those of the same kind.
 
 use url::Url;
 
+/// Signatures beside a list of checksums.
+const SIGNATURE_ENDS: [&str; 4] = [".gpg", ".sign", ".asc", ".sig"];
 /// Lists for a whole directory: Ubuntu, Debian, nerdctl; AlmaLinux; FreeBSD.
 const LISTS: [&str; 5] = [
     "SHA256SUMS",
@@ -60,6 +62,16 @@ pub(super) fn candidates(location: &str) -> Option<(String, Vec<Candidate>)> {
     Some((name, all))
 }
 
+/// Where the signature of a list may be.
+pub(super) fn signatures(list: &Url) -> Vec<Url> {
+    let with_end = |end: &&str| {
+        let mut url = list.clone();
+        url.set_path(&format!("{}{end}", list.path()));
+        url
+    };
+    SIGNATURE_ENDS.iter().map(with_end).collect()
+}
+
 /// `Fedora-Cloud-Base-Generic-44-1.7.x86_64.qcow2` is in `Fedora-Cloud-44-1.7-x86_64-CHECKSUM`.
 fn fedora(name: &str) -> Option<String> {
     let rest = name.strip_prefix("Fedora-Cloud-Base")?;
@@ -113,6 +125,8 @@ mod tests {
         assert_eq!(texts.len(), LISTS.len() + OWN_ENDS.len());
         assert!(candidates("ipfs://bafy/a.img").is_none());
         assert!(candidates("https://h/a/").is_none());
+        let signed = signatures(&all[0].url);
+        assert_eq!(signed[0].as_str(), "https://h/a/b/SHA256SUMS.gpg");
     }
 
     #[test]
