@@ -8,6 +8,7 @@ use std::process::{Child, Stdio};
 
 use callao_content::digest::{Algorithm, Digest};
 use callao_testkit::origin::{Behaviour, Origin};
+use callao_testkit::registry::{self, Contents, Registry};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::env::{Run, Sample};
@@ -86,6 +87,45 @@ fn ipfs_entries_are_used_as_well() {
         assert_eq!(got.code, Some(0), "{}", got.stderr);
         let run = judge.create(name, &file);
         assert_eq!(cached(&run), 1, "{}", run.stderr);
+        let disk = fs::read(judge.env.path("h").join(name).join("disk")).expect("a disk");
+        assert!(disk == *sample.bytes);
+    }
+}
+
+#[test]
+fn files_of_registries_are_used_as_well() {
+    let Some(judge) = Judge::new() else { return };
+    let sample = Sample::random(439, SIZE);
+    let mut contents = Contents::default();
+    let layer = contents.blob(
+        "application/octet-stream",
+        Some("disk.img"),
+        sample.bytes.to_vec(),
+    );
+    contents.manifest("1", vec![layer]);
+    let registry = Registry::start(contents, registry::Behaviour::default());
+    let with_digest = format!(
+        "images:\n- {{location: \"{}\", digest: \"{}\"}}\n{BARE}",
+        registry.location("images/a:1#disk.img"),
+        sample.digest
+    );
+    let without = format!(
+        "images:\n- {{location: \"{}\"}}\n{BARE}",
+        registry.location("images/a:1")
+    );
+    for (name, text) in [("pinned", with_digest), ("bare", without)] {
+        let file = format!("{name}.yaml");
+        judge.env.write(&file, text);
+        let got = judge.callao(&["get", &file]);
+        assert_eq!(got.code, Some(0), "{}", got.stderr);
+        let asked = registry.requests().len();
+        let run = judge.create(name, &file);
+        assert_eq!(cached(&run), 1, "{}", run.stderr);
+        assert_eq!(
+            registry.requests().len(),
+            asked,
+            "limactl asked the registry"
+        );
         let disk = fs::read(judge.env.path("h").join(name).join("disk")).expect("a disk");
         assert!(disk == *sample.bytes);
     }
