@@ -1,7 +1,7 @@
 //! What a registry asks for, and who may be told a password. Pure.
 //!
 //! A registry names the server that gives out tokens (`realm`), so a registry that lies could name any. A login is
-//! sent to a realm only if that is the registry's own host, or a pair of [`SIBLINGS`] or of the settings. That somebody
+//! sent to a realm only if that is the registry's own host, or a pair of `SIBLINGS` or of the settings. That somebody
 //! has a login *for the realm's host* does not count: the token would go to the registry, which is another one.
 
 use std::time::Duration;

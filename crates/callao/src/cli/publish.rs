@@ -32,8 +32,13 @@ pub struct PublishArgs {
     /// A file for an architecture; once for each: they become an index
     #[arg(long, value_name = "ARCH=FILE", value_parser = arch_and_file)]
     pub arch: Vec<(callao_template::Arch, PathBuf)>,
-    /// Where to: oci://REGISTRY/REPOSITORY[:TAG]
-    #[arg(long, value_name = "ADDRESS", value_parser = target)]
+    /// Where to.
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        value_parser = target,
+        help = "Where to: oci://REGISTRY/REPOSITORY[:TAG]"
+    )]
     pub to: Target,
     /// Which registries may be spoken to how.
     #[command(flatten)]
