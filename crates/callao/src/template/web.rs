@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::cli::SourceArgs;
 use crate::error::CommandError;
 use crate::exit_code::ExitCode;
+use crate::get::run;
 use crate::get::sources::Places;
 
 /// For the whole of a text of at most 4 MiB, however slowly it comes.
@@ -29,12 +30,7 @@ pub(super) fn get(app: &App, url: &str) -> Result<Vec<u8>, CommandError> {
         ));
     }
     let _guard = app.interrupt.guard();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| {
-            CommandError::new(ExitCode::Unexpected, format!("failed to start: {error}"))
-        })?;
+    let runtime = run::new_runtime()?;
     runtime.block_on(async {
         tokio::select! {
             answer = within(Duration::from_secs(SECONDS_MAX), url, fetch(app, url)) => answer,

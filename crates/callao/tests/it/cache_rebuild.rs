@@ -35,8 +35,8 @@ fn a_catalogue_that_is_gone_is_said_once_and_made_anew() {
     exit 0
     warning: the catalogue `$DIR/cache/callao/v1/catalogue.sqlite` is gone. Files are hashed again when they are 
           used; `callao cache rebuild` does it for all of them
-    The catalogue knows 1 entries of Lima's cache and 0 files of yours (3.00 MiB read); 0 proofs of nothing 
-          dropped
+    The catalogue knows 1 entries of Lima's cache and 0 files of yours (3.00 MiB read); 0 proofs that belong to 
+          no file dropped
     "##);
     let after = listed(&env);
     for key in ["path", "urls", "digests", "cids"] {

@@ -249,7 +249,7 @@ fn drop_proofs(app: &App, rows: &[Held], damaged: &[&Path]) -> Result<usize, Com
 fn tell(app: &App, summary: &Summary) {
     app.output.json(summary);
     app.output.info(format!(
-        "The catalogue knows {} entries of Lima's cache and {} files of yours ({} read); {} proofs of nothing dropped",
+        "The catalogue knows {} entries of Lima's cache and {} files of yours ({} read); {} proofs that belong to no file dropped",
         summary.entries,
         summary.users,
         human::bytes(summary.bytes),

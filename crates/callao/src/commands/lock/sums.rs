@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::cli::LockArgs;
 use crate::error::CommandError;
 use crate::exit_code::ExitCode;
+use crate::get::run;
 use crate::get::sources::Places;
 use crate::host;
 
@@ -57,12 +58,7 @@ pub(super) fn attach(app: &App, args: &LockArgs, work: &mut Work) -> Result<(), 
         ));
     }
     let keys = keys(app, args)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| {
-            CommandError::new(ExitCode::Unexpected, format!("failed to start: {error}"))
-        })?;
+    let runtime = run::new_runtime()?;
     let mut reader = Reader {
         app,
         client: Places::new(app, &args.sources, &[])?.plain_client()?,
