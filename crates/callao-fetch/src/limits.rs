@@ -97,6 +97,10 @@ pub const OCI_CANDIDATES_COUNT_MAX: usize = 8;
 pub const OCI_REPOSITORY_CHARS_MAX: usize = 255;
 /// A tag (distribution specification).
 pub const OCI_TAG_CHARS_MAX: usize = 128;
+/// What a message shows of what a registry says.
+pub const OCI_SHOWN_CHARS_MAX: usize = 100;
+/// What a message shows of an address.
+pub const OCI_ADDRESS_SHOWN_CHARS_MAX: usize = 160;
 /// The answer of a token server.
 pub const OCI_TOKEN_BYTES_MAX: usize = 64 * 1024;
 /// How often a registry that is busy or fails is asked again for a manifest or a token.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use url::Url;
 
+use super::error::shown;
 use super::redirects::is_loopback;
 use crate::limits::OCI_TOKEN_LIFE_MIN;
 
@@ -230,10 +231,6 @@ pub(crate) fn token(body: &[u8]) -> Option<(String, Duration)> {
         .filter(|token| !token.is_empty())?;
     let life = Duration::from_secs(answer.expires_in.unwrap_or_default()).max(OCI_TOKEN_LIFE_MIN);
     Some((token, life))
-}
-
-fn shown(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(100).collect()
 }
 
 #[cfg(test)]

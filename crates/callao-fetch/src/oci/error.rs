@@ -4,6 +4,7 @@ use callao_content::digest::Digest;
 
 use super::choose::NoChoice;
 use super::manifest::BadManifest;
+use crate::limits::OCI_SHOWN_CHARS_MAX;
 use crate::source::SourceError;
 
 /// The error of everything below `oci`.
@@ -50,4 +51,12 @@ pub enum OciError {
     /// An upload that does not end as it should.
     #[error("{0}")]
     Upload(String),
+}
+
+/// Foreign text for a message: short, and without control characters.
+pub(super) fn shown(text: &str) -> String {
+    text.chars()
+        .filter(|c| !c.is_control())
+        .take(OCI_SHOWN_CHARS_MAX)
+        .collect()
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use callao_content::digest::Digest;
 use serde::{Deserialize, Serialize};
 
+use super::error::shown;
 use crate::limits::{OCI_DESCRIPTORS_COUNT_MAX, OCI_MANIFEST_BYTES_MAX};
 
 /// Media type of an image index.
@@ -202,11 +203,6 @@ fn kind(raw: &Raw, content_type: &str) -> Result<Kind, BadManifest> {
         ));
     }
     Ok(kind)
-}
-
-/// Foreign text for a message.
-fn shown(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(100).collect()
 }
 
 /// Some writers put `null` where there is nothing.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use callao_content::digest::Digest;
 
-use crate::limits::{OCI_REPOSITORY_CHARS_MAX, OCI_TAG_CHARS_MAX};
+use crate::limits::{OCI_ADDRESS_SHOWN_CHARS_MAX, OCI_REPOSITORY_CHARS_MAX, OCI_TAG_CHARS_MAX};
 
 /// What an address in a registry names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -112,7 +112,11 @@ fn shown(text: &str) -> String {
         Some(at) => ("oci://...", &text[at..]),
         None => ("", text),
     };
-    before.chars().chain(after.chars()).take(160).collect()
+    before
+        .chars()
+        .chain(after.chars())
+        .take(OCI_ADDRESS_SHOWN_CHARS_MAX)
+        .collect()
 }
 
 fn read(text: &str) -> Result<Reference, &'static str> {

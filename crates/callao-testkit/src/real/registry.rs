@@ -30,7 +30,8 @@ const HTPASSWD: &str = "ali:$2b$05$abcdefghijklmnopqrstuuKcS.CYWVYVaLiiCKrrc0A5s
 pub struct Registry {
     process: Process,
     address: SocketAddr,
-    files: TempDir,
+    // Removed when the registry ends.
+    _files: TempDir,
 }
 
 impl Registry {
@@ -96,22 +97,13 @@ impl Registry {
         Ok(Self {
             process,
             address,
-            files,
+            _files: files,
         })
     }
 
     /// `127.0.0.1:PORT`.
     pub fn host(&self) -> String {
         self.address.to_string()
-    }
-
-    /// Where a blob lies, if it was pushed.
-    pub fn blob_file(&self, hex: &str) -> std::path::PathBuf {
-        let blobs = self
-            .files
-            .path()
-            .join("data/docker/registry/v2/blobs/sha256");
-        blobs.join(&hex[..2]).join(hex).join("data")
     }
 
     /// Ends it; the port refuses from then on.

@@ -66,10 +66,3 @@ pub struct LockArgs {
     #[command(flatten)]
     pub sources: SourceArgs,
 }
-
-impl LockArgs {
-    /// Whether the template comes from stdin and goes to stdout.
-    pub fn is_stdin(&self) -> bool {
-        self.template == "-"
-    }
-}

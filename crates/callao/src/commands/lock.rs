@@ -63,10 +63,7 @@ pub(crate) fn run(app: &App, args: &LockArgs) -> Result<(), CommandError> {
 }
 
 fn arches(args: &LockArgs) -> Result<Vec<Arch>, CommandError> {
-    let parse = |text: &String| {
-        text.parse()
-            .map_err(|error: callao_template::UnknownArch| CommandError::usage(error.to_string()))
-    };
+    let parse = |text: &String| Ok(text.parse()?);
     args.arch.iter().map(parse).collect()
 }
 

@@ -49,6 +49,12 @@ impl From<StoreError> for CommandError {
     }
 }
 
+impl From<callao_template::UnknownArch> for CommandError {
+    fn from(error: callao_template::UnknownArch) -> Self {
+        CommandError::usage(error.to_string())
+    }
+}
+
 impl From<callao_content::Error> for CommandError {
     fn from(error: callao_content::Error) -> Self {
         let failed = CommandError::new(content_kind(&error), error.to_string());

@@ -106,11 +106,7 @@ pub(crate) fn of_loaded(
 ) -> Result<TemplateNeeds, CommandError> {
     let args = choice.template;
     let arch = match args.arch.as_deref() {
-        Some(text) => text
-            .parse()
-            .map_err(|error: callao_template::UnknownArch| {
-                CommandError::usage(error.to_string())
-            })?,
+        Some(text) => text.parse()?,
         None => match template.arch {
             Some(arch) => arch,
             None => template::host_arch(app)?,
@@ -150,9 +146,7 @@ pub(crate) fn of_loaded(
 /// `--arch`, or that of this computer.
 fn chosen_arch(app: &App, args: &TemplateArgs) -> Result<Arch, CommandError> {
     match args.arch.as_deref() {
-        Some(text) => text
-            .parse()
-            .map_err(|error: callao_template::UnknownArch| CommandError::usage(error.to_string())),
+        Some(text) => Ok(text.parse()?),
         None => template::host_arch(app),
     }
 }
