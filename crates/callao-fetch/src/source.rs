@@ -40,6 +40,10 @@ pub enum SourceKind {
     File,
     /// A blob of an OCI registry.
     Oci,
+    /// A peer that speaks bitswap.
+    Bitswap,
+    /// Another callao, by HTTP.
+    Lan,
 }
 
 impl SourceKind {
@@ -53,6 +57,8 @@ impl SourceKind {
             SourceKind::Car => "car",
             SourceKind::File => "file",
             SourceKind::Oci => "oci",
+            SourceKind::Bitswap => "bitswap",
+            SourceKind::Lan => "lan",
         }
     }
 }

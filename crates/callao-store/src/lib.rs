@@ -19,6 +19,7 @@ pub mod proof;
 mod proven;
 pub mod reader;
 mod rescan;
+pub mod served;
 pub mod staging;
 mod text_file;
 
