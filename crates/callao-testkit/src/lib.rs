@@ -1,8 +1,9 @@
 //! Deterministic images, wire-level fakes and real peers for the tests and the benchmark; never part of the product.
 //!
 //! [`image`] makes bytes; [`origin`], [`gateway`], [`kubo`], [`router`] and [`registry`] are servers on loopback that can
-//! misbehave in every way a real one does; [`real`] starts the real nginx, kubo and docker-registry, and finds oras. Knows
-//! of the product only `callao-content`, and checks nothing itself: what it serves may be wrong on purpose.
+//! misbehave in every way a real one does; [`delay`] puts a server far away; [`real`] starts the real nginx, kubo and
+//! docker-registry, finds oras, and waits for `callao serve`. Knows of the product only `callao-content`, and checks nothing
+//! itself: what it serves may be wrong on purpose.
 //!
 //! Every fake runs on a thread of its own with a runtime of its own, so it works from blocking tests and from async ones
 //! alike, and ends when it is dropped.
@@ -10,6 +11,7 @@
 pub mod blocks;
 pub mod body;
 pub mod dag;
+pub mod delay;
 pub mod files;
 pub mod gateway;
 pub mod http;

@@ -9,6 +9,7 @@ pub mod nginx;
 pub mod oras;
 pub mod process;
 pub mod registry;
+pub mod serve;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ pub use kubo::{Daemon, Kubo};
 pub use nginx::{Nginx, NginxOptions};
 pub use oras::Oras;
 pub use registry::Registry;
+pub use serve::Serve;
 
 /// Names the nginx to use.
 pub const NGINX_VARIABLE: &str = "CALLAO_TEST_NGINX";

@@ -2,9 +2,12 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use callao_content::cid;
+use callao_testkit::delay::Delay;
 use callao_testkit::image::Image;
+use callao_testkit::real::kubo::peer::Transport;
 use callao_testkit::real::{Kubo, Nginx, NginxOptions};
 
 fn get(url: &str, headers: &str) -> Vec<u8> {
@@ -66,4 +69,48 @@ fn kubo_adds_cats_and_serves() {
         daemon.multiaddr().starts_with("/ip4/127.0.0.1/tcp/")
             && daemon.api_url().starts_with("http://127.0.0.1:")
     );
+}
+
+#[test]
+fn two_kubos_fetch_from_each_other_over_every_transport_and_from_far_away() {
+    let root = tempfile::tempdir().expect("a directory");
+    let bytes = Image::Random(2).bytes(600_000);
+    let file = root.path().join("image.img");
+    std::fs::write(&file, &bytes).expect("a file");
+    let Some(holder) = Kubo::init(&root.path().join("holder"), &[]) else {
+        return;
+    };
+    let cid = holder.add(&file, &["--cid-version=1"]);
+    for transport in Transport::ALL {
+        let taker = Kubo::init(&root.path().join(format!("{transport:?}")), &[]).expect("kubo");
+        holder.offer(transport);
+        taker.offer(transport);
+        let (_one, _other) = (holder.daemon(false), taker.daemon(false));
+        let (peer, addresses) = holder.identity();
+        let quic = addresses
+            .iter()
+            .all(|address| address.contains("/quic-v1/"));
+        assert_eq!(quic, transport == Transport::Quic, "{addresses:?}");
+        let delay = (!quic).then(|| Delay::start(holder.tcp_address(), Duration::from_millis(1)));
+        let address = delay.as_ref().map_or_else(
+            || holder.address(),
+            |delay| format!("{}/p2p/{peer}", delay.multiaddr()),
+        );
+        taker.connect(&address);
+        assert_eq!(taker.peers(), [peer]);
+        let out = root.path().join(format!("out-{transport:?}"));
+        let run = taker.get(&cid, &out, 30).output().expect("ipfs starts");
+        assert!(run.status.success(), "{transport:?}: {run:?}");
+        assert!(
+            std::fs::read(out).expect("a file") == bytes,
+            "{transport:?}"
+        );
+        assert!(taker.bitswap_bytes().0 > 600_000, "{transport:?}");
+        assert!(taker.disk_bytes() > 600_000);
+        assert!(delay.is_none_or(|delay| delay.bytes() > 600_000));
+    }
+    let car = root.path().join("image.car");
+    holder.export(&cid, &car);
+    let third = Kubo::init(&root.path().join("third"), &[]).expect("kubo");
+    assert_eq!(third.import(&car), [cid]);
 }

@@ -2,8 +2,11 @@
 //!
 //! Nothing it starts reaches beyond loopback: no bootstrap, no routing, no mDNS, no automatic configuration or telemetry.
 
+pub mod peer;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -253,9 +256,15 @@ impl Daemon {
 }
 
 fn api_url(multiaddr: &str) -> Option<String> {
+    Some(format!("http://{}", tcp_of(multiaddr)?))
+}
+
+/// Address and port of `/ip4/ADDRESS/tcp/PORT...`.
+pub(crate) fn tcp_of(multiaddr: &str) -> Option<SocketAddr> {
     let rest = multiaddr.trim().strip_prefix("/ip4/")?;
-    let (host, port) = rest.split_once("/tcp/")?;
-    Some(format!("http://{host}:{port}"))
+    let (host, rest) = rest.split_once("/tcp/")?;
+    let port = rest.split('/').next()?;
+    format!("{host}:{port}").parse().ok()
 }
 
 /// A port that was free a moment ago.
