@@ -17,6 +17,7 @@ pub mod env_vars;
 pub mod error;
 pub mod exit_code;
 mod explain;
+pub mod gateway;
 mod get;
 mod history;
 pub mod host;
