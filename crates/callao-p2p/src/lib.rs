@@ -2,5 +2,24 @@
 //!
 //! The only crate that names libp2p, and no type of libp2p leaves it: addresses and peer IDs go in and out as text.
 //! It must not know paths, settings, or a terminal; what it serves is handed to it as a [`callao_store::served::Served`].
+//! Begin with [`node`].
 
+mod address;
+mod behaviour;
+mod discovery;
+pub mod error;
+mod gate;
+mod key;
 pub mod limits;
+pub mod node;
+pub mod options;
+mod peers;
+mod transport;
+pub mod upload;
+
+pub use error::Error;
+pub use key::NodeKey;
+pub use node::Node;
+pub use options::{Dht, NodeOptions, Scope};
+pub use peers::PeerInfo;
+pub use upload::UploadLimits;

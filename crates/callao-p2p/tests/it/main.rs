@@ -1,0 +1,4 @@
+//! Nodes against nodes over loopback. One binary; each module has one subject.
+
+mod connecting;
+mod nodes;
