@@ -19,6 +19,7 @@ pub mod layout;
 pub mod leaf;
 pub mod limits;
 pub mod path;
+pub mod peer_id;
 pub mod profile;
 pub mod stream;
 pub mod unixfs;

@@ -82,6 +82,10 @@ pub const GATEWAY_LANES_COUNT_MAX: usize = 2;
 pub const ROUTING_RECORDS_COUNT_MAX: usize = 100;
 /// HTTP addresses taken from one provider record (as kubo).
 pub const ROUTING_ADDRESSES_COUNT_MAX: usize = 10;
+/// Addresses for libp2p taken from one provider record.
+pub const ROUTING_PEER_ADDRESSES_COUNT_MAX: usize = 16;
+/// Peers without an address in their record that are looked up at one router.
+pub const ROUTING_LOOKUPS_COUNT_MAX: usize = 8;
 /// An answer of a router.
 pub const ROUTING_BODY_BYTES_MAX: usize = 1024 * 1024;
 

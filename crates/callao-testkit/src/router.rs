@@ -1,4 +1,4 @@
-//! A delegated router (`/routing/v1/providers/CID`) that gives the records it was given.
+//! A delegated router (`/routing/v1/providers/CID`, `/routing/v1/peers/ID`) that gives the records it was given.
 //!
 //! Records are JSON text and pass unread, so that a test can give nonsense.
 
@@ -12,6 +12,12 @@ pub struct RouterBehaviour {
     /// JSON records, such as `{"Schema":"peer","ID":"12D3..","Addrs":["/ip4/127.0.0.1/tcp/80/http"]}`; the same for
     /// every CID.
     pub records: Vec<String>,
+    /// Records about peers; the same for every ID.
+    pub peers: Vec<String>,
+    /// Peer IDs are taken in the form of a CID only, as one js server does (422 otherwise).
+    pub peer_ids_as_cids: bool,
+    /// Another body than records, as JSON.
+    pub body: Option<&'static str>,
     /// Whether NDJSON is sent to those who accept it (otherwise JSON always, as servers may).
     pub ndjson: bool,
     /// Another status than 200, with `Retry-After` in seconds for 429.
@@ -48,6 +54,19 @@ impl Router {
     }
 }
 
+/// A provider record of a peer that speaks bitswap at these multiaddrs; without any, it has no `Addrs` at all.
+pub fn bitswap_record(peer: &str, addresses: &[&str]) -> String {
+    let mut record = serde_json::json!({
+        "Schema": "peer",
+        "ID": peer,
+        "Protocols": ["transport-bitswap"],
+    });
+    if !addresses.is_empty() {
+        record["Addrs"] = serde_json::json!(addresses);
+    }
+    record.to_string()
+}
+
 /// A provider record of a trustless gateway at `url` (`http://127.0.0.1:PORT`).
 pub fn gateway_record(url: &str) -> String {
     let port = url.rsplit(':').next().unwrap_or_default();
@@ -74,11 +93,18 @@ impl Handler for Records {
                 .collect();
             return reply.whole(&request, status, &wait, b"no\n").await;
         }
-        if !request.path().starts_with("/routing/v1/providers/") {
+        let (field, records) = if request.path().starts_with("/routing/v1/providers/") {
+            ("Providers", &self.0.records)
+        } else if let Some(id) = request.path().strip_prefix("/routing/v1/peers/") {
+            if self.0.peer_ids_as_cids && !id.starts_with("baf") {
+                return reply.whole(&request, 422, &[], b"not a CID\n").await;
+            }
+            ("Peers", &self.0.peers)
+        } else {
             return reply
                 .whole(&request, 404, &[], b"404 page not found\n")
                 .await;
-        }
+        };
         let ndjson = self.0.ndjson
             && request
                 .header("accept")
@@ -86,18 +112,15 @@ impl Handler for Records {
         let (kind, body) = if ndjson {
             (
                 "application/x-ndjson",
-                self.0
-                    .records
-                    .iter()
-                    .map(|record| format!("{record}\n"))
-                    .collect(),
+                records.iter().map(|record| format!("{record}\n")).collect(),
             )
         } else {
             (
                 "application/json",
-                format!(r#"{{"Providers":[{}]}}"#, self.0.records.join(",")),
+                format!(r#"{{"{field}":[{}]}}"#, records.join(",")),
             )
         };
+        let body = self.0.body.map_or(body, str::to_owned);
         reply
             .whole(
                 &request,
