@@ -28,7 +28,8 @@ pub fn parse(text: &str) -> Result<Cid, Error> {
     let hash = if text.starts_with('1') || text.starts_with("Qm") {
         let bytes = Base::Base58Btc.decode(text);
         let bytes = bytes.map_err(|_| refuse("not base58btc"))?;
-        Multihash::<IDENTITY_BYTES_MAX>::from_bytes(&bytes).map_err(|_| refuse("not a multihash"))?
+        Multihash::<IDENTITY_BYTES_MAX>::from_bytes(&bytes)
+            .map_err(|_| refuse("not a multihash"))?
     } else {
         let cid = cid::parse(text)?;
         if cid.codec() != LIBP2P_KEY {

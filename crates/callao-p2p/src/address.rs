@@ -69,6 +69,14 @@ pub(crate) fn ip(address: &Multiaddr) -> Option<IpAddr> {
     }
 }
 
+/// The TCP or UDP port after its first part.
+pub(crate) fn port(address: &Multiaddr) -> Option<u16> {
+    match address.iter().nth(1)? {
+        Protocol::Tcp(port) | Protocol::Udp(port) => Some(port),
+        _ => None,
+    }
+}
+
 /// Whether it is on this machine or its network.
 pub(crate) fn is_local(address: &Multiaddr) -> bool {
     ip(address).is_some_and(|ip| !Scope::Public.allows(ip) && Scope::Lan.allows(ip))

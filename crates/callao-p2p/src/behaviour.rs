@@ -1,10 +1,9 @@
 //! The protocols of the node, put together. Must not know what any of them is used for.
 
 use libp2p::connection_limits::{self, ConnectionLimits};
-use libp2p::kad::store::MemoryStore;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::{identify, kad, mdns, ping};
+use libp2p::{identify, mdns, ping};
 
 use crate::discovery;
 use crate::error::Error;
@@ -25,7 +24,7 @@ pub(crate) struct Behaviour {
     pub identify: identify::Behaviour,
     pub ping: ping::Behaviour,
     pub mdns: Toggle<mdns::tokio::Behaviour>,
-    pub kad: Toggle<kad::Behaviour<MemoryStore>>,
+    pub kad: Toggle<discovery::dht::Kad>,
 }
 
 impl Behaviour {
@@ -47,8 +46,8 @@ impl Behaviour {
             limits: connection_limits::Behaviour::new(limits),
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL)),
-            mdns: discovery::mdns(options, peer)?.into(),
-            kad: discovery::kad(options, peer)?.into(),
+            mdns: discovery::network::behaviour(options, peer).into(),
+            kad: discovery::dht::behaviour(options, peer)?.into(),
         })
     }
 }

@@ -39,6 +39,26 @@ pub const PROTOCOLS_COUNT_MAX: usize = 64;
 pub const PING_INTERVAL: Duration = Duration::from_secs(15);
 /// How often identify is asked again.
 pub const IDENTIFY_INTERVAL: Duration = Duration::from_secs(300);
+/// Peers of one message of the local network that are taken.
+pub const NETWORK_PEERS_COUNT_MAX: usize = 32;
+/// Time for one question to the DHT, which takes many requests.
+pub const DHT_QUERY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Providers taken from one question to the DHT (boxo asks 10 at a time).
+pub const PROVIDERS_COUNT_MAX: usize = 32;
+/// Strangers who must see us at an address before we announce it (go-libp2p: 4).
+pub const OBSERVERS_COUNT_MIN: usize = 4;
+/// Addresses at which strangers say that they see us.
+pub const OBSERVED_ADDRESSES_COUNT_MAX: usize = 64;
+/// Peers whose addresses are searched for, since their provider record had none.
+pub const LOCATES_COUNT_MAX: usize = 256;
+/// Announcements at the same time: each one talks to about 20 peers.
+pub const ANNOUNCEMENTS_AT_ONCE_COUNT_MAX: usize = 4;
+/// Roots that are announced; further ones are found by whoever is connected.
+pub const ANNOUNCEMENTS_COUNT_MAX: usize = 4096;
+/// Everything is announced again after this (kubo: 22 hours; records are kept for 48).
+pub const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(22 * 3600);
+/// While nobody answers, announcing is tried again this often.
+pub const DHT_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The largest bitswap message that is read or written, as in boxo and Helia.
 pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;

@@ -132,7 +132,7 @@ impl Node {
     }
 
     /// Tells of a peer that somebody else named (a router, a record): it is connected to if one of its addresses may be
-    /// dialled.
+    /// dialled. Without an address it is searched for in the DHT, if that is on.
     ///
     /// # Errors
     /// [`Error::Address`] if the peer ID is none; [`Error::Stopped`].

@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use callao_fetch::netfilter::Scope;
@@ -29,24 +29,32 @@ use crate::limits::{CONNECT_TIMEOUT, STREAMS_COUNT_MAX};
 /// A connection, and who is at the other end.
 type Connected = (PeerId, StreamMuxerBox);
 
-/// IP addresses that the user named: they may be dialled wherever they are.
+/// IP addresses and ports that the user or a peer of the local network named: they may be dialled wherever they are.
+/// Another port at the same address stays what it is.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Named(Arc<Mutex<HashSet<IpAddr>>>);
+pub(crate) struct Named(Arc<Mutex<HashSet<(IpAddr, u16)>>>);
 
 impl Named {
-    /// The user named this address.
-    pub(crate) fn add(&self, ip: IpAddr) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(ip);
+    /// This address was named. Names count once they are resolved.
+    pub(crate) fn add(&self, address: &Multiaddr) {
+        if let Some(ip) = address::ip(address) {
+            self.add_resolved(address, ip);
+        }
     }
 
-    fn has(&self, ip: IpAddr) -> bool {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains(&ip)
+    /// This address was named, and this is where its name leads.
+    pub(crate) fn add_resolved(&self, address: &Multiaddr, ip: IpAddr) {
+        if let Some(port) = address::port(address) {
+            self.lock().insert((ip, port));
+        }
+    }
+
+    fn has(&self, ip: IpAddr, address: &Multiaddr) -> bool {
+        address::port(address).is_some_and(|port| self.lock().contains(&(ip, port)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<(IpAddr, u16)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -118,7 +126,7 @@ impl Transport for Scoped {
     ) -> Result<Self::Dial, TransportError<Self::Error>> {
         if let Some(ip) = address::ip(&address)
             && !self.scope.allows(ip)
-            && !self.named.has(ip)
+            && !self.named.has(ip, &address)
         {
             let why = std::io::Error::other(format!("{ip} must not be dialled"));
             return Err(TransportError::Other(why));

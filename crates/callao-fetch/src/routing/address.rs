@@ -150,7 +150,11 @@ mod tests {
             ("/ip4/1.1.1.1/tcp/0", Other, Other),
             ("/ip4/1.1.1.1/tcp/4001/ws", Other, Other),
             ("/ip4/1.1.1.1/udp/4001/quic-v1/webtransport", Other, Other),
-            ("/ip4/1.1.1.1/tcp/4001/p2p/12D3KooW/p2p-circuit", Other, Other),
+            (
+                "/ip4/1.1.1.1/tcp/4001/p2p/12D3KooW/p2p-circuit",
+                Other,
+                Other,
+            ),
             ("/dns4/peer.example/tcp/4001", Other, Other),
             ("/ip4/1.1.1/tcp/4001", Other, Other),
             ("nonsense", Other, Other),

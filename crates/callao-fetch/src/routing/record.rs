@@ -144,7 +144,10 @@ impl<'a> Reader<'a> {
 /// js servers omit the protocols, and the DHT does not know them: then it may.
 fn may_speak_bitswap(protocols: Option<&[String]>) -> bool {
     protocols.is_none_or(|all| {
-        all.is_empty() || all.iter().any(|one| one == "transport-bitswap" || one == "unknown")
+        all.is_empty()
+            || all
+                .iter()
+                .any(|one| one == "transport-bitswap" || one == "unknown")
     })
 }
 
@@ -222,7 +225,10 @@ mod tests {
             ("null", true),
             ("[]", true),
             (r#"["unknown"]"#, true),
-            (r#"["transport-ipfs-gateway-http","transport-bitswap"]"#, true),
+            (
+                r#"["transport-ipfs-gateway-http","transport-bitswap"]"#,
+                true,
+            ),
             (r#"["transport-ipfs-gateway-http"]"#, false),
             (r#"["transport-graphsync-filecoinv1"]"#, false),
         ];

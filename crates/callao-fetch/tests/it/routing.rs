@@ -102,10 +102,7 @@ async fn statuses_mean_what_the_spec_says() {
 #[tokio::test]
 async fn peers_that_speak_bitswap_come_with_their_addresses() {
     let records = vec![
-        bitswap_record(
-            PEER,
-            &["/ip4/127.0.0.1/tcp/4001", "/ip4/1.1.1.1/tcp/4001"],
-        ),
+        bitswap_record(PEER, &["/ip4/127.0.0.1/tcp/4001", "/ip4/1.1.1.1/tcp/4001"]),
         gateway_record("http://127.0.0.1:4321"),
     ];
     let router = Router::start(RouterBehaviour {

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Addresses, Command};
 use crate::address;
 use crate::behaviour::{Behaviour, BehaviourEvent};
-use crate::discovery::{Discovery, Heard};
+use crate::discovery::{By, Discovery, Found, Heard, dht};
 use crate::error::Error;
 use crate::limits::{
     ADDRESSES_PER_PEER_COUNT_MAX, COMMANDS_COUNT_MAX, IDLE_TIMEOUT, LISTEN_TIMEOUT, REDIAL_INTERVAL,
@@ -59,6 +59,9 @@ impl Actor {
             swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
         let peer = options.key.pair().public().to_peer_id();
         let mut swarm = Swarm::new(transport, Behaviour::new(options)?, peer, config);
+        let bootstrap = dht::bootstrap(options)?;
+        // Settings name them, so they may be anywhere.
+        bootstrap.iter().for_each(|(_, address)| named.add(address));
         for text in &options.http {
             let (address, _) = address::parse(text)?;
             swarm.add_external_address(address);
@@ -73,7 +76,7 @@ impl Actor {
             wanted,
             dials: HashMap::new(),
             lookups: FuturesUnordered::new(),
-            discovery: Discovery::default(),
+            discovery: Discovery::new(bootstrap),
             commands,
             stop,
         };
@@ -138,7 +141,10 @@ impl Actor {
                 },
                 event = self.swarm.select_next_some() => self.on_event(event),
                 Some((wanted, ips)) = self.lookups.next() => self.dial(wanted, ips),
-                _ = redial.tick() => self.redial(),
+                _ = redial.tick() => {
+                    self.redial();
+                    self.discovery.tick(self.swarm.behaviour_mut());
+                }
             }
         }
         self.close().await;
@@ -168,13 +174,16 @@ impl Actor {
                 peer,
                 answer: Some(answer),
             }),
-            Command::Found { peer, addresses } => self.found(peer, &addresses),
+            Command::Found { peer, addresses } if addresses.is_empty() => self.dial_by_record(peer),
+            Command::Found { peer, addresses } => {
+                self.dial_found(peer, &addresses, self.scope);
+            }
             Command::Ban { peer } => self.ban(peer),
             Command::Providers { root, found } => {
                 self.discovery.ask(self.swarm.behaviour_mut(), &root, found);
             }
             Command::Provide { roots } => {
-                self.discovery.provide(self.swarm.behaviour_mut(), roots);
+                self.discovery.provide(self.swarm.behaviour_mut(), &roots);
             }
         }
     }
@@ -232,6 +241,13 @@ impl Actor {
     fn on_behaviour(&mut self, event: BehaviourEvent) {
         match event {
             BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
+                let observers = self.book.addresses(&peer_id);
+                if let Some(observer) = observers.first().and_then(address::ip)
+                    && let Some(seen) = self.discovery.observed(observer, &info.observed_addr)
+                {
+                    tracing::debug!(address = %seen, "others see us there");
+                    self.swarm.add_external_address(seen);
+                }
                 let said = Said {
                     agent: info.agent_version,
                     protocols: info.protocols.iter().map(ToString::to_string).collect(),
@@ -251,22 +267,45 @@ impl Actor {
     }
 
     fn heard(&mut self, heard: Heard) {
-        for (peer, addresses) in self.discovery.heard(self.swarm.behaviour_mut(), heard) {
-            self.found(peer, &addresses);
+        for Found { peer, by } in self.discovery.heard(self.swarm.behaviour_mut(), heard) {
+            match by {
+                By::Network(addresses) => {
+                    // They told it themselves, on this very network.
+                    addresses.iter().for_each(|address| self.named.add(address));
+                    self.dial_found(peer, &addresses, Scope::Lan);
+                }
+                By::Record => self.dial_by_record(peer),
+                By::Search(addresses) => self.dial_found(peer, &addresses, self.scope),
+            }
+        }
+    }
+
+    /// Dials a provider wherever the DHT's behaviour knows it to be; the transport refuses what must not be dialled.
+    fn dial_by_record(&mut self, peer: PeerId) {
+        if peer == *self.swarm.local_peer_id() || self.swarm.is_connected(&peer) {
+            return;
+        }
+        match self.swarm.dial(DialOpts::peer_id(peer).build()) {
+            Ok(()) => {}
+            Err(DialError::NoAddresses) => {
+                self.discovery.locate(self.swarm.behaviour_mut(), peer);
+            }
+            Err(error) => tracing::debug!(%peer, %error, "not dialled"),
         }
     }
 
     /// Dials what somebody else named, as far as that is allowed.
-    fn found(&mut self, peer: PeerId, addresses: &[Multiaddr]) {
+    fn dial_found(&mut self, peer: PeerId, addresses: &[Multiaddr], scope: Scope) {
         if peer == *self.swarm.local_peer_id() || self.swarm.is_connected(&peer) {
             return;
         }
         let allowed: Vec<Multiaddr> = addresses
             .iter()
-            .filter_map(|address| address::dialable(address, self.scope))
+            .filter_map(|address| address::dialable(address, scope))
             .take(ADDRESSES_PER_PEER_COUNT_MAX)
             .collect();
         if allowed.is_empty() {
+            tracing::debug!(%peer, ?addresses, "no address that may be dialled");
             return;
         }
         let options = DialOpts::peer_id(peer).addresses(allowed).build();
@@ -291,10 +330,10 @@ impl Actor {
         }
     }
 
-    fn dial(&mut self, to: Wanted, mut ips: Vec<IpAddr>) {
-        ips.extend(address::ip(&to.address));
+    fn dial(&mut self, to: Wanted, ips: Vec<IpAddr>) {
+        self.named.add(&to.address);
         for ip in ips {
-            self.named.add(ip);
+            self.named.add_resolved(&to.address, ip);
         }
         if !address::has_transport(&to.address) {
             to.tell(Err("no transport for this kind of address".into()));

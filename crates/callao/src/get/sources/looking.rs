@@ -5,7 +5,7 @@ use std::sync::Arc;
 use callao_content::Cid;
 use callao_fetch::answer::Waits;
 use callao_fetch::netfilter::Scope;
-use callao_fetch::routing::{Provider, Router};
+use callao_fetch::routing::{Provider, Router, Wanted};
 use callao_fetch::source::gateway::{Gateway, GatewayOptions};
 use callao_fetch::source::{Source, SourceError, SourceKind};
 use reqwest::Client;
@@ -50,7 +50,12 @@ impl Search {
                 )));
             }
         };
-        self.router.providers(&self.cid, &mut give).await
+        let wanted = Wanted {
+            gateways: true,
+            bitswap: false,
+        };
+        let answered = self.router.providers(&self.cid, wanted, &mut give).await?;
+        Ok(answered.providers)
     }
 }
 
