@@ -78,6 +78,14 @@ pub enum Error {
         /// Why.
         reason: &'static str,
     },
+    /// Bytes that are not dag-cbor.
+    #[error("not dag-cbor: {reason} (byte {offset})")]
+    DagCbor {
+        /// Where in the block.
+        offset: usize,
+        /// Why.
+        reason: &'static str,
+    },
     /// Bytes that are not UnixFS data.
     #[error("not UnixFS data: {reason} (byte {offset})")]
     UnixFs {

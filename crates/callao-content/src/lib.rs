@@ -9,6 +9,7 @@
 pub mod address;
 pub mod car;
 pub mod cid;
+pub mod dag_cbor;
 pub mod dag_pb;
 pub mod digest;
 pub mod error;

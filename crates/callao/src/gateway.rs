@@ -20,9 +20,31 @@ use hyper::body::Incoming;
 use hyper::{Method, Request, Response};
 use serde::Serialize;
 
+mod answer;
+mod blocks;
+mod body;
+mod buffers;
+mod car;
+mod car_walk;
+mod conditional;
 pub mod counters;
+mod filters;
+mod format;
+mod guard;
+mod ipfs;
+mod listing;
+mod media;
+mod path;
+mod patience;
+mod peer;
+mod resolve;
+mod route;
+mod routing;
+mod server;
+mod trustless;
 
 pub use counters::Counters;
+pub use server::{BindError, Server};
 
 /// The body of every answer. An error ends the connection without the end of the body, so that the client sees that it is cut.
 pub type Body = UnsyncBoxBody<Bytes, std::io::Error>;

@@ -80,17 +80,17 @@ impl Counters {
     }
 
     /// A connection was opened.
-    pub fn connected(&self) {
+    pub(super) fn connected(&self) {
         self.connections.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A connection ended.
-    pub fn disconnected(&self) {
+    pub(super) fn disconnected(&self) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// A request came.
-    pub fn began(&self, ip: IpAddr) {
+    pub(super) fn began(&self, ip: IpAddr) {
         let mut clients = self.lock();
         clients.requests += 1;
         let now = clients.requests;
@@ -104,14 +104,14 @@ impl Counters {
     }
 
     /// Its status is known.
-    pub fn answered(&self, status: u16) {
+    pub(super) fn answered(&self, status: u16) {
         if let Some(count) = self.answers.get(usize::from(status / 100)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// Bytes of a body were handed to the socket.
-    pub fn sent_to(&self, ip: IpAddr, bytes: u64) {
+    pub(super) fn sent_to(&self, ip: IpAddr, bytes: u64) {
         self.sent.fetch_add(bytes, Ordering::Relaxed);
         if let Some(tally) = self.lock().by_ip.get_mut(&ip) {
             tally.bytes += bytes;
@@ -119,7 +119,7 @@ impl Counters {
     }
 
     /// The answer is at its end.
-    pub fn ended(&self, ip: IpAddr) {
+    pub(super) fn ended(&self, ip: IpAddr) {
         if let Some(tally) = self.lock().by_ip.get_mut(&ip) {
             tally.running = tally.running.saturating_sub(1);
         }
