@@ -1,10 +1,14 @@
 //! The protocols of the node, put together. Must not know what any of them is used for.
 
+use std::sync::Arc;
+
 use libp2p::connection_limits::{self, ConnectionLimits};
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{identify, mdns, ping};
 
+use crate::bitswap;
+use crate::bitswap::hub::Hub;
 use crate::discovery;
 use crate::error::Error;
 use crate::gate::Gate;
@@ -25,10 +29,11 @@ pub(crate) struct Behaviour {
     pub ping: ping::Behaviour,
     pub mdns: Toggle<mdns::tokio::Behaviour>,
     pub kad: Toggle<discovery::dht::Kad>,
+    pub bitswap: bitswap::Behaviour,
 }
 
 impl Behaviour {
-    pub(crate) fn new(options: &NodeOptions) -> Result<Self, Error> {
+    pub(crate) fn new(options: &NodeOptions, hub: Arc<Hub>) -> Result<Self, Error> {
         let peer = options.key.pair().public().to_peer_id();
         let limits = ConnectionLimits::default()
             .with_max_pending_incoming(Some(CONNECTIONS_PENDING_COUNT_MAX))
@@ -48,6 +53,7 @@ impl Behaviour {
             ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL)),
             mdns: discovery::network::behaviour(options, peer).into(),
             kad: discovery::dht::behaviour(options, peer)?.into(),
+            bitswap: bitswap::Behaviour::new(hub),
         })
     }
 }

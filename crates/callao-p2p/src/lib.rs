@@ -6,6 +6,7 @@
 
 mod address;
 mod behaviour;
+mod bitswap;
 mod discovery;
 pub mod error;
 mod gate;
@@ -14,12 +15,13 @@ pub mod limits;
 pub mod node;
 pub mod options;
 mod peers;
+mod source;
 mod transport;
 pub mod upload;
 
 pub use error::Error;
 pub use key::NodeKey;
-pub use node::Node;
+pub use node::{Node, Stats};
 pub use options::{Dht, NodeOptions, Scope};
 pub use peers::PeerInfo;
 pub use upload::UploadLimits;

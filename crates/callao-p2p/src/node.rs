@@ -2,18 +2,23 @@
 //! look at what it wrote down. Must not know how the answer comes about.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use callao_content::Cid;
+use callao_fetch::limits::SOURCES_COUNT_MAX;
+use callao_fetch::source::Source;
 use libp2p::PeerId;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::address;
+use crate::bitswap::hub::Hub;
 use crate::error::Error;
-use crate::limits::{CONNECT_TIMEOUT, SHUTDOWN_TIMEOUT};
+use crate::limits::{COMMANDS_COUNT_MAX, CONNECT_TIMEOUT, SHUTDOWN_TIMEOUT};
 use crate::options::NodeOptions;
 use crate::peers::{Book, PeerInfo};
+use crate::source::{self, PeerSource};
 
 mod actor;
 
@@ -24,10 +29,22 @@ use actor::Actor;
 pub struct Node {
     peer: PeerId,
     book: Arc<Book>,
+    hub: Arc<Hub>,
     addresses: Arc<Addresses>,
     commands: mpsc::Sender<Command>,
     stop: CancellationToken,
     task: JoinHandle<()>,
+}
+
+/// Counts of a node.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Peers that are connected.
+    pub peers: usize,
+    /// Bytes of blocks sent since the start.
+    pub sent_bytes: u64,
+    /// Bytes of blocks received since the start.
+    pub received_bytes: u64,
 }
 
 /// Where the node can be reached, as its task writes it down.
@@ -49,6 +66,8 @@ pub(crate) enum Command {
     },
     /// Keep a liar out.
     Ban { peer: PeerId },
+    /// End the connections to a peer.
+    Disconnect { peer: PeerId },
     /// Ask who has the root; peers are dialled as they are found.
     Providers {
         root: Cid,
@@ -68,17 +87,16 @@ impl Node {
         let book = Arc::new(Book::new());
         let addresses = Arc::new(Addresses::default());
         let stop = CancellationToken::new();
-        let (mut actor, commands) = Actor::new(
-            &options,
-            Arc::clone(&book),
-            Arc::clone(&addresses),
-            stop.clone(),
-        )?;
+        let (commands, inbox) = mpsc::channel(COMMANDS_COUNT_MAX);
+        let hub = Hub::new(&options, Arc::clone(&book), commands.clone(), stop.clone());
+        let shared = (Arc::clone(&book), Arc::clone(&addresses), Arc::clone(&hub));
+        let mut actor = Actor::new(&options, shared, inbox, stop.clone())?;
         actor.listen(&options.listen).await?;
         let task = tokio::spawn(actor.run());
         Ok(Node {
             peer,
             book,
+            hub,
             addresses,
             commands,
             stop,
@@ -152,7 +170,15 @@ impl Node {
     /// Everybody who is connected.
     #[must_use]
     pub fn peers(&self) -> Vec<PeerInfo> {
-        self.book.list().into_iter().map(|(_, info)| info).collect()
+        let count = |(peer, mut info): (PeerId, PeerInfo)| {
+            if let Some(link) = self.hub.link(&peer) {
+                info.sent_bytes = link.sent_bytes.load(Ordering::Relaxed);
+                info.received_bytes = link.received_bytes.load(Ordering::Relaxed);
+                info.wants = link.server.wants();
+            }
+            info
+        };
+        self.book.list().into_iter().map(count).collect()
     }
 
     /// Keeps a peer out for an hour, and everybody at its public addresses.
@@ -170,7 +196,7 @@ impl Node {
     /// # Errors
     /// [`Error::Stopped`].
     pub async fn providers(&self, root: Cid) -> Result<mpsc::Receiver<String>, Error> {
-        let (found, providers) = mpsc::channel(crate::limits::COMMANDS_COUNT_MAX);
+        let (found, providers) = mpsc::channel(COMMANDS_COUNT_MAX);
         self.send(Command::Providers { root, found }).await?;
         Ok(providers)
     }
@@ -183,6 +209,42 @@ impl Node {
         self.send(Command::Provide { roots }).await
     }
 
+    /// A peer as a source for the file with this root. It need not be connected yet.
+    ///
+    /// # Errors
+    /// [`Error::Address`] if the peer ID is none.
+    pub fn source(&self, peer: &str) -> Result<Arc<dyn Source>, Error> {
+        let peer = address::parse_peer(peer)?;
+        Ok(Arc::new(PeerSource::new(Arc::clone(&self.hub), peer)))
+    }
+
+    /// Every connected peer that says that it has this block, each once, as they come; those that connect later too. Ends
+    /// with the node, or when the receiver is dropped.
+    #[must_use]
+    pub fn sources(&self, root: Cid) -> mpsc::Receiver<Arc<dyn Source>> {
+        let (found, sources) = mpsc::channel(SOURCES_COUNT_MAX);
+        let hub = Arc::clone(&self.hub);
+        self.hub
+            .spawn(source::watch(hub, root, self.book.changes(), found));
+        sources
+    }
+
+    /// Blocks may be there now that were not before: peers that wait for them get them. Noticed within a second anyway.
+    pub fn offer(&self) {
+        self.hub.offer();
+    }
+
+    /// What was sent and received since the start.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let (sent_bytes, received_bytes) = self.hub.totals();
+        Stats {
+            peers: self.book.list().len(),
+            sent_bytes,
+            received_bytes,
+        }
+    }
+
     /// Ends all connections and tasks, and waits for them.
     pub async fn shutdown(mut self) {
         self.stop.cancel();
@@ -192,6 +254,8 @@ impl Node {
         {
             self.task.abort();
         }
+        // They end as soon as they are told to; those that hash or read, after that block.
+        drop(tokio::time::timeout(SHUTDOWN_TIMEOUT, self.hub.ended()).await);
     }
 
     async fn send(&self, command: Command) -> Result<(), Error> {

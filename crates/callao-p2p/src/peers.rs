@@ -126,6 +126,25 @@ impl Book {
         }
     }
 
+    /// The shortest round trip seen: under load a ping waits behind what is being sent.
+    pub(crate) fn rtt(&self, peer: &PeerId) -> Option<Duration> {
+        self.lock().get(peer)?.rtt
+    }
+
+    /// Whether it says that it is a callao.
+    pub(crate) fn is_callao(&self, peer: &PeerId) -> bool {
+        self.lock()
+            .get(peer)
+            .is_some_and(|entry| is_callao(&entry.agent))
+    }
+
+    /// What a peer says that it is.
+    pub(crate) fn agent(&self, peer: &PeerId) -> Option<String> {
+        let entries = self.lock();
+        let agent = entries.get(peer).map(|entry| entry.agent.clone());
+        agent.filter(|agent| !agent.is_empty())
+    }
+
     /// Whether somebody is connected at this very address.
     pub(crate) fn has_address(&self, address: &Multiaddr) -> bool {
         let entries = self.lock();

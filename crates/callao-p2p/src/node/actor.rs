@@ -19,10 +19,12 @@ use tokio_util::sync::CancellationToken;
 use super::{Addresses, Command};
 use crate::address;
 use crate::behaviour::{Behaviour, BehaviourEvent};
+use crate::bitswap::hub::Hub;
 use crate::discovery::{By, Discovery, Found, Heard, dht};
 use crate::error::Error;
 use crate::limits::{
-    ADDRESSES_PER_PEER_COUNT_MAX, COMMANDS_COUNT_MAX, IDLE_TIMEOUT, LISTEN_TIMEOUT, REDIAL_INTERVAL,
+    ADDRESSES_PER_PEER_COUNT_MAX, IDLE_TIMEOUT, LISTEN_TIMEOUT, NEGOTIATING_STREAMS_COUNT_MAX,
+    REDIAL_INTERVAL, TICK_INTERVAL,
 };
 use crate::options::{NodeOptions, Scope};
 use crate::peers::{Book, Said};
@@ -31,6 +33,7 @@ use crate::transport::{self, Named};
 pub(super) struct Actor {
     swarm: Swarm<Behaviour>,
     book: Arc<Book>,
+    hub: Arc<Hub>,
     addresses: Arc<Addresses>,
     named: Named,
     scope: Scope,
@@ -47,18 +50,20 @@ pub(super) struct Actor {
 impl Actor {
     pub(super) fn new(
         options: &NodeOptions,
-        book: Arc<Book>,
-        addresses: Arc<Addresses>,
+        (book, addresses, hub): (Arc<Book>, Arc<Addresses>, Arc<Hub>),
+        commands: mpsc::Receiver<Command>,
         stop: CancellationToken,
-    ) -> Result<(Self, mpsc::Sender<Command>), Error> {
+    ) -> Result<Self, Error> {
         let wanted = options.peers.iter().map(|text| address::parse(text));
         let wanted = wanted.collect::<Result<Vec<_>, _>>()?;
         let named = Named::default();
         let transport = transport::build(options.key.pair(), options.scope, named.clone())?;
-        let config =
-            swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
+        let config = swarm::Config::with_tokio_executor()
+            .with_max_negotiating_inbound_streams(NEGOTIATING_STREAMS_COUNT_MAX)
+            .with_idle_connection_timeout(IDLE_TIMEOUT);
         let peer = options.key.pair().public().to_peer_id();
-        let mut swarm = Swarm::new(transport, Behaviour::new(options)?, peer, config);
+        let behaviour = Behaviour::new(options, Arc::clone(&hub))?;
+        let mut swarm = Swarm::new(transport, behaviour, peer, config);
         let bootstrap = dht::bootstrap(options)?;
         // Settings name them, so they may be anywhere.
         bootstrap.iter().for_each(|(_, address)| named.add(address));
@@ -66,10 +71,10 @@ impl Actor {
             let (address, _) = address::parse(text)?;
             swarm.add_external_address(address);
         }
-        let (sender, commands) = mpsc::channel(COMMANDS_COUNT_MAX);
-        let actor = Actor {
+        Ok(Actor {
             swarm,
             book,
+            hub,
             addresses,
             named,
             scope: options.scope,
@@ -79,8 +84,7 @@ impl Actor {
             discovery: Discovery::new(bootstrap),
             commands,
             stop,
-        };
-        Ok((actor, sender))
+        })
     }
 
     /// Listens on all of `wanted`, and waits until each has told an address.
@@ -130,6 +134,8 @@ impl Actor {
     }
 
     pub(super) async fn run(mut self) {
+        let mut tick = tokio::time::interval(TICK_INTERVAL);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut redial = tokio::time::interval(REDIAL_INTERVAL);
         redial.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -145,6 +151,7 @@ impl Actor {
                     self.redial();
                     self.discovery.tick(self.swarm.behaviour_mut());
                 }
+                _ = tick.tick() => self.hub.tick(),
             }
         }
         self.close().await;
@@ -179,6 +186,8 @@ impl Actor {
                 self.dial_found(peer, &addresses, self.scope);
             }
             Command::Ban { peer } => self.ban(peer),
+            // An error means that it is gone already.
+            Command::Disconnect { peer } => self.swarm.disconnect_peer_id(peer).unwrap_or(()),
             Command::Providers { root, found } => {
                 self.discovery.ask(self.swarm.behaviour_mut(), &root, found);
             }
