@@ -128,13 +128,21 @@ impl Layout {
                 sum.saturating_add(link.tsize.unwrap_or_default())
             });
         }
-        let leaf = self.leaves.first();
-        self.size
-            + leaf.map_or(0, |leaf| match &leaf.form {
-                LeafForm::File(_) => Envelope::of_leaf(Kind::File, leaf.length).length(),
-                LeafForm::Wrapped { prefix, suffix, .. } => prefix.len() + suffix.len(),
-                LeafForm::Raw(_) | LeafForm::Inline(_) => 0,
-            }) as u64
+        self.block_length(0)
+    }
+
+    /// Bytes of a leaf's block: its bytes of the file and its envelope. 0 beyond the last leaf.
+    #[must_use]
+    pub fn block_length(&self, index: usize) -> u64 {
+        let Some(leaf) = self.leaves.get(index) else {
+            return 0;
+        };
+        let envelope = match &leaf.form {
+            LeafForm::File(_) => Envelope::of_leaf(Kind::File, leaf.length).length(),
+            LeafForm::Wrapped { prefix, suffix, .. } => prefix.len() + suffix.len(),
+            LeafForm::Raw(_) | LeafForm::Inline(_) => 0,
+        };
+        u64::from(leaf.length) + envelope as u64
     }
 
     /// Bytes of the longest leaf.

@@ -20,6 +20,7 @@ mod proven;
 pub mod reader;
 mod rescan;
 pub mod served;
+pub mod shelf;
 pub mod staging;
 mod text_file;
 

@@ -63,3 +63,12 @@ pub const CAR_WINDOW_BYTES: usize = 4 << 10;
 
 /// Largest document (a manifest of a registry) that is read back.
 pub const DOCUMENT_BYTES_MAX: usize = 4 << 20;
+
+/// Largest map of proven leaves that is read: 2^24 leaves, a file of 4 TiB.
+pub const HAVE_BYTES_MAX: usize = 128 + (2 << 20);
+
+/// Files that are served; the further ones are not.
+pub const SHELVED_FILES_COUNT_MAX: usize = 4096;
+
+/// How often a staging file that went away is still served: until its entry is in the catalogue.
+pub const SHELF_LINGER_COUNT: u8 = 5;

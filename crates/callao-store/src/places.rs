@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! <cache>/lima/download/by-url-sha256/<key>/   Lima's entries; key = sha256 of the literal location
-//! <cache>/callao/v1/staging/<key>.part         one file per fetch      (+ .json, .leaves)
+//! <cache>/callao/v1/staging/<key>.part         one file per fetch      (+ .json, .leaves, .have)
 //! <cache>/callao/v1/proofs/<root cid>.car      inner nodes of one layout
 //! <cache>/callao/v1/documents/<digest>         manifests of registries  (<digest>.unpacked: what came out of a blob)
 //! <cache>/callao/v1/catalogue.sqlite           what is held where
@@ -73,6 +73,11 @@ impl Places {
     /// Leaf hashes of a staging file that has no layout.
     pub fn staging_leaves(&self, key: &str) -> PathBuf {
         self.staging().join(format!("{key}.leaves"))
+    }
+
+    /// Which leaves of a staging file are proven.
+    pub fn staging_have(&self, key: &str) -> PathBuf {
+        self.staging().join(format!("{key}.have"))
     }
 
     /// The directory of the proofs.

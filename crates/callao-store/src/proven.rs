@@ -33,6 +33,32 @@ impl Proven {
         }
     }
 
+    /// Takes a bit back.
+    pub(crate) fn clear(&self, index: usize) {
+        if index >= self.leaves {
+            return;
+        }
+        let bit = 1 << (index % 64);
+        let before = self.words[index / 64].fetch_and(!bit, Ordering::AcqRel);
+        if before & bit != 0 {
+            self.count.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    /// The word that holds a bit, and the number of the word.
+    pub(crate) fn word_of(&self, index: usize) -> (usize, u64) {
+        let word = index / 64;
+        let bits = self.words.get(word);
+        (word, bits.map_or(0, |bits| bits.load(Ordering::Acquire)))
+    }
+
+    /// Sets every bit of a word that is set in `bits`.
+    pub(crate) fn set_word(&self, word: usize, bits: u64) {
+        (0..64)
+            .filter(|bit| bits >> bit & 1 == 1)
+            .for_each(|bit| self.set(word * 64 + bit));
+    }
+
     pub(crate) fn get(&self, index: usize) -> bool {
         index < self.leaves
             && self.words[index / 64].load(Ordering::Acquire) >> (index % 64) & 1 == 1
@@ -56,6 +82,14 @@ mod tests {
         assert_eq!(proven.count(), 4);
         let held: Vec<usize> = (0..200).filter(|&index| proven.get(index)).collect();
         assert_eq!(held, [0, 63, 64, 129]);
+        proven.clear(63);
+        proven.clear(63);
+        proven.clear(5000);
+        assert_eq!((proven.count(), proven.get(63)), (3, false));
+        assert_eq!(proven.word_of(129), (2, 2));
+        assert_eq!(proven.word_of(5000).1, 0);
+        proven.set_word(2, u64::MAX);
+        assert_eq!(proven.count(), 4, "bits beyond the end change nothing");
         assert_eq!(Proven::new(0).count(), 0);
     }
 }

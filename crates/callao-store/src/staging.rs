@@ -5,6 +5,7 @@
 //! <key>.part     the file, locked with flock for as long as somebody works on it; it becomes `data` by a rename
 //! <key>.json     what it is about: decides whether another process may go on with it
 //! <key>.leaves   without a layout: hashes of the leaves in file order, 32 bytes each
+//! <key>.have     with a layout: which leaves are proven, for those who serve them meanwhile
 //! ```
 //! Nothing here is trusted on the next start: what counts is what the bytes of `.part` hash to. So a power cut may
 //! cost the resume, never more, and only [`Staging::sync`] syncs anything.
@@ -23,16 +24,20 @@ use crate::error::{At, Error};
 use crate::limits;
 use crate::lock::{self, Wait};
 use crate::places::Places;
+use crate::proof;
 use crate::proven::Proven;
 use crate::rescan;
+use have::HaveFile;
 use journal::Journal;
 
 mod about;
+pub(crate) mod have;
 mod journal;
 mod leftover;
 
 pub use crate::lock::{WaitChoice, Waited};
 pub use about::About;
+pub(crate) use about::load as load_about;
 pub use leftover::{Leftover, look};
 
 /// One staging file, locked. Shared by the threads of a fetch: every method takes `&self`.
@@ -40,6 +45,7 @@ pub use leftover::{Leftover, look};
 #[derive(Debug)]
 pub struct Staging {
     disk: Arc<dyn Disk>,
+    places: Places,
     paths: Paths,
     file: Arc<dyn DiskFile>,
     size: AtomicU64,
@@ -47,6 +53,7 @@ pub struct Staging {
     journal: Mutex<Journal>,
     layout: OnceLock<Arc<Layout>>,
     proven: OnceLock<Proven>,
+    have: OnceLock<Option<HaveFile>>,
     resumed: AtomicBool,
     waited: bool,
 }
@@ -57,6 +64,7 @@ struct Paths {
     part: PathBuf,
     json: PathBuf,
     leaves: PathBuf,
+    have: PathBuf,
 }
 
 impl Staging {
@@ -77,6 +85,7 @@ impl Staging {
             part: places.staging_part(key),
             json: places.staging_json(key),
             leaves: places.staging_leaves(key),
+            have: places.staging_have(key),
         };
         let dir = places.staging();
         disk::make_dirs(&*disk, &dir)?;
@@ -99,6 +108,7 @@ impl Staging {
                 // First what speaks for the bytes, then the bytes.
                 disk.remove(&paths.json).at("remove", &paths.json)?;
                 disk.remove(&paths.leaves).at("remove", &paths.leaves)?;
+                disk.remove(&paths.have).at("remove", &paths.have)?;
                 file.set_len(0).at("cut", &paths.part)?;
                 (about.clone(), 0)
             }
@@ -107,11 +117,13 @@ impl Staging {
             journal: Mutex::new(Journal::new(paths.leaves.clone())),
             about: Mutex::new(about.clone()),
             disk,
+            places: places.clone(),
             paths,
             file,
             size: AtomicU64::new(size),
             layout: OnceLock::new(),
             proven: OnceLock::new(),
+            have: OnceLock::new(),
             resumed: AtomicBool::new(resumed),
             waited,
         };
@@ -137,6 +149,7 @@ impl Staging {
             about::temporary(&json),
             json,
             places.staging_leaves(key),
+            places.staging_have(key),
             part,
         ] {
             removed |= disk.remove(&path).at("remove", &path)?;
@@ -236,13 +249,15 @@ impl Staging {
         self.file.stamp().at("examine", &self.paths.part)
     }
 
-    /// From now on leaves of this layout are counted. Once only: another root needs a staging file of its own.
+    /// From now on leaves of this layout are counted, and others may serve them: its proof is kept, if that is possible.
+    /// Once only: another root needs a staging file of its own.
     pub fn use_layout(&self, layout: Arc<Layout>) -> Result<(), Error> {
         let root = *layout.root();
         self.proven
             .get_or_init(|| Proven::new(layout.leaves().len()));
         let used = self.layout.get_or_init(|| layout);
         if *used.root() == root {
+            self.have.get_or_init(|| self.tell_others(used));
             Ok(())
         } else {
             Err(Error::LayoutChanged {
@@ -261,6 +276,9 @@ impl Staging {
     pub fn hold(&self, leaf: &VerifiedLeaf<'_>) {
         if let Some(proven) = self.proven.get() {
             proven.set(leaf.index());
+            if let Some(Some(have)) = self.have.get() {
+                have.note(proven, leaf.index());
+            }
         }
     }
 
@@ -285,6 +303,9 @@ impl Staging {
             proven.set(leaf.index());
         })
         .at("read", &self.paths.part)?;
+        if let Some(Some(have)) = self.have.get() {
+            have.note_all(proven, layout.leaves().len());
+        }
         Ok(layout
             .leaves()
             .iter()
@@ -370,10 +391,17 @@ impl Staging {
     /// After the file got its final name: removes what was beside it.
     pub(crate) fn remove_notes(&self) -> Result<(), Error> {
         self.journal().restart(Vec::new());
-        for path in [&self.paths.json, &self.paths.leaves] {
+        for path in [&self.paths.json, &self.paths.leaves, &self.paths.have] {
             self.disk.remove(path).at("remove", path)?;
         }
         Ok(())
+    }
+
+    /// Nothing depends on it: whoever is not told does not serve this file yet.
+    fn tell_others(&self, layout: &Layout) -> Option<HaveFile> {
+        proof::save(&*self.disk, &self.places, layout).ok()?;
+        let leaves = layout.leaves().len();
+        HaveFile::create(&*self.disk, &self.paths.have, layout.root(), leaves)
     }
 
     fn journal(&self) -> MutexGuard<'_, Journal> {

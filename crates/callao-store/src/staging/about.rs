@@ -98,7 +98,7 @@ fn differ<T: PartialEq>(mine: &Option<T>, theirs: &Option<T>) -> bool {
 }
 
 /// `None` if it is missing or damaged: then the bytes beside it are nobody's.
-pub(super) fn load(disk: &dyn Disk, path: &Path) -> Result<Option<About>, Error> {
+pub(crate) fn load(disk: &dyn Disk, path: &Path) -> Result<Option<About>, Error> {
     Ok(text_file::read(disk, path)?.and_then(|text| serde_json::from_str(&text).ok()))
 }
 

@@ -1,0 +1,39 @@
+//! The store's shelf as the gateway wants it.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use callao_content::Cid;
+use callao_content::digest::Digest;
+use callao_content::layout::Layout;
+use callao_store::shelf::{Shelf, Shelved};
+
+use super::{Held, HeldFile};
+
+impl Held for Shelf {
+    fn file(&self, root: &Cid) -> Option<Arc<dyn HeldFile>> {
+        Some(Shelf::file(self, root)?)
+    }
+
+    fn with_digest(&self, digest: &Digest) -> Vec<Cid> {
+        self.by_digest(digest)
+    }
+}
+
+impl HeldFile for Shelved {
+    fn layout(&self) -> &Arc<Layout> {
+        Shelved::layout(self)
+    }
+
+    fn name(&self) -> String {
+        Shelved::name(self).to_owned()
+    }
+
+    fn have(&self) -> Vec<Range<u64>> {
+        Shelved::have(self)
+    }
+
+    fn read_leaves(&self, leaves: Range<usize>, buffer: &mut Vec<u8>) -> bool {
+        Shelved::read_leaves(self, leaves, buffer)
+    }
+}
