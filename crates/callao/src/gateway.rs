@@ -31,6 +31,7 @@ pub mod counters;
 mod filters;
 mod format;
 mod guard;
+mod held;
 mod ipfs;
 mod listing;
 mod media;
