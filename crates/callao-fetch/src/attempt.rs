@@ -14,10 +14,11 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use callao_content::Cid;
 use callao_content::digest::Digest;
 use callao_content::layout::Layout;
 use callao_store::staging::Staging;
@@ -27,11 +28,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::buffer::Pool;
+use crate::claims::Claims;
 use crate::error::{Error, Refusal};
 use crate::event::{Event, Observer, Share};
 use crate::health::Health;
 use crate::limits::{
-    BUFFER_BYTES, BUFFERS_COUNT_MAX, MESSAGES_COUNT_MAX, PROGRESS_INTERVAL, SOURCES_COUNT_MAX,
+    BUFFER_BYTES, BUFFERS_COUNT_MAX, LAYOUT_PATIENCE, MESSAGES_COUNT_MAX, PROGRESS_INTERVAL,
+    SOURCES_COUNT_MAX,
 };
 use crate::message::{Head, LaneId, Message};
 use crate::pipeline::{DigestJob, Pipeline};
@@ -44,7 +47,10 @@ use crate::source::{Source, SourceError, SourceId};
 mod arrivals;
 mod grants;
 mod layout;
+mod peers;
 mod reports;
+
+use peers::{Peer, Peers};
 
 /// What all attempts at one file share.
 pub(crate) struct Surroundings {
@@ -52,6 +58,16 @@ pub(crate) struct Surroundings {
     pub observer: Arc<dyn Observer>,
     pub cancel: CancellationToken,
     pub started: Instant,
+    /// What the peers of a swarm know this host by.
+    pub host: u64,
+    /// Roots that peers name for the digest.
+    pub claims: Mutex<Claims>,
+}
+
+impl Surroundings {
+    pub(crate) fn claims(&self) -> MutexGuard<'_, Claims> {
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// How the bytes get proven.
@@ -72,6 +88,8 @@ struct Entry {
     last_error: Option<SourceError>,
     /// Parts that a local store turned out not to have.
     lacks: RangeSet,
+    /// It may have only parts, and is asked which.
+    peer: Option<Peer>,
 }
 
 /// One request in flight.
@@ -149,6 +167,13 @@ pub(crate) struct Attempt<'a> {
     rate: Health,
     reported: u64,
     disk_lies: u32,
+    peers: Peers,
+    /// The claimed root whose inner nodes are looked for.
+    claim: Option<Cid>,
+    /// When bytes last arrived.
+    last_byte: Duration,
+    /// Since when everything is here but the layout.
+    complete_since: Option<Duration>,
 }
 
 impl<'a> Attempt<'a> {
@@ -203,7 +228,7 @@ impl<'a> Attempt<'a> {
             lanes: HashMap::new(),
             last_lane: 0,
             tasks: JoinSet::new(),
-            plan: Plan::new(),
+            plan: Plan::new(around.host),
             pool: Pool::new(BUFFERS_COUNT_MAX, BUFFER_BYTES),
             pipeline,
             to_engine,
@@ -231,6 +256,10 @@ impl<'a> Attempt<'a> {
             rate: Health::default(),
             reported: 0,
             disk_lies: 0,
+            peers: Peers::default(),
+            claim: None,
+            last_byte: Duration::ZERO,
+            complete_since: None,
         };
         for source in sources {
             attempt.add_source(source);
@@ -254,7 +283,9 @@ impl<'a> Attempt<'a> {
             head: None,
             last_error: None,
             lacks: RangeSet::new(),
+            peer: None,
         });
+        self.watch(self.entries.len() - 1);
     }
 
     /// Takes up what is known before the first request: the layout, and what an earlier run left.
@@ -269,7 +300,9 @@ impl<'a> Attempt<'a> {
                         .iter()
                         .any(|entry| entry.source.traits().blocks)
                 {
-                    self.search_layout(more_to_come);
+                    if let Some(root) = self.wanted.cid {
+                        self.search_layout(root, more_to_come);
+                    }
                 } else {
                     self.import();
                 }
@@ -313,7 +346,10 @@ impl<'a> Attempt<'a> {
                     // It will never report again: waiting for it would be for ever.
                     return Err(Error::Internal(format!("a lane ended without a word: {error}")));
                 }
-                _ = tick.tick() => self.tick(),
+                _ = tick.tick() => {
+                    self.tick();
+                    self.try_claim().await?;
+                }
             }
         }
     }
@@ -365,8 +401,9 @@ impl<'a> Attempt<'a> {
             .iter()
             .filter(hopeful)
             .any(|entry| !entry.health.usable(now))
+            || self.swarm_has_hope(now)
         {
-            return Ok(()); // it is only paused
+            return Ok(()); // it is only paused, or others are still fetching
         }
         if self.mode == Mode::Waiting && self.plan.complete() {
             return Ok(());
@@ -399,12 +436,25 @@ impl<'a> Attempt<'a> {
             self.reported = done;
         }
         self.drop_slow(now);
+        self.end_waiting(now);
         self.around.observer.event(Event::Progress {
             done,
             size: self.plan.size(),
             rate: self.rate.rate().unwrap_or(0.0) as u64,
             shares: self.shares(),
         });
+    }
+
+    /// Further sources may be looked for as long as the fetch runs; that somebody has the inner nodes is hoped for only
+    /// a while, when nothing else is missing.
+    fn end_waiting(&mut self, now: Duration) {
+        if self.mode != Mode::Waiting || !self.plan.complete() || !self.pieces.is_empty() {
+            return;
+        }
+        let since = *self.complete_since.get_or_insert(now);
+        if now > since + LAYOUT_PATIENCE {
+            self.import();
+        }
     }
 
     fn arrived_bytes(&self) -> u64 {

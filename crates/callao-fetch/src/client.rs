@@ -55,6 +55,11 @@ pub fn routed(options: &ClientOptions, scope: Scope) -> Result<Client, Error> {
     })
 }
 
+/// For other callaos on the local network: no redirects, and no proxy, which would not be nearer than they are.
+pub fn lan(options: &ClientOptions) -> Result<Client, Error> {
+    build(&|| base(options).no_proxy().redirect(Policy::none()))
+}
+
 fn with_proxies(options: &ClientOptions) -> ClientBuilder {
     match options.proxies {
         Proxies::Environment => base(options),

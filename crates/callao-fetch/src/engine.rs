@@ -7,7 +7,7 @@
 //! * Only a CID is wanted and nobody had its inner nodes: the known ways to make a CID are tried on the bytes.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use callao_content::Cid;
 use callao_content::address::IpfsAddress;
@@ -25,6 +25,7 @@ use crate::error::{Error, Refusal};
 use crate::event::{Event, Observer, Proof, Report, Share};
 use crate::layouts::BlockFinder;
 use crate::limits::BUFFER_BYTES;
+use crate::plan::swarm;
 use crate::request::Wanted;
 use crate::source::{Source, SourceError, SourceId};
 
@@ -40,6 +41,8 @@ pub struct Fetch {
     pub sources: Vec<Arc<dyn Source>>,
     /// Further sources, as they are found. Close it when there will be no more.
     pub late: Option<mpsc::Receiver<Arc<dyn Source>>>,
+    /// What the peers of a swarm know this host by: the peer id of the node that serves its files. Empty: they do not.
+    pub host: String,
     /// Who is told what happens.
     pub observer: Arc<dyn Observer>,
     /// Ends the fetch; what arrived stays in `staging`.
@@ -62,6 +65,7 @@ pub async fn run(fetch: Fetch) -> Result<Finished, Error> {
         layout,
         sources,
         mut late,
+        host,
         observer,
         cancel,
     } = fetch;
@@ -70,9 +74,23 @@ pub async fn run(fetch: Fetch) -> Result<Finished, Error> {
         observer,
         cancel,
         started: Instant::now(),
+        host: if host.is_empty() {
+            rand::random()
+        } else {
+            swarm::name_of(&host)
+        },
+        claims: Mutex::default(),
     };
     let mut wrong_cid = None;
     let mut outcome = Attempt::run(&wanted, &around, sources.clone(), &mut late, layout).await;
+    if let Some(givers) = refuted(&wanted, &around, &outcome) {
+        around.staging.start_over()?;
+        let others = without_peers(&sources);
+        outcome = Attempt::run(&wanted, &around, others, &mut None, None).await;
+        if let Ok(outcome) = &mut outcome {
+            outcome.refusals.extend(givers);
+        }
+    }
     if changed_since(&around, &outcome) {
         around.staging.start_over()?;
         outcome = Attempt::run(&wanted, &around, sources.clone(), &mut late, None).await;
@@ -83,7 +101,7 @@ pub async fn run(fetch: Fetch) -> Result<Finished, Error> {
         wanted.cid = None;
         wanted.size = None;
         around.staging.start_over()?;
-        let by_place = sources
+        let by_place = without_peers(&sources)
             .iter()
             .filter(|source| !source.traits().needs_layout)
             .cloned()
@@ -121,6 +139,53 @@ fn changed_since(around: &Surroundings, outcome: &Result<Outcome, Error>) -> boo
         }
         _ => false,
     }
+}
+
+/// What a peer has may be as false as what it says: where a digest was not met, only the others are asked again.
+fn without_peers(sources: &[Arc<dyn Source>]) -> Vec<Arc<dyn Source>> {
+    let others = sources.iter().filter(|source| source.have().is_none());
+    others.cloned().collect()
+}
+
+/// The file was fetched by a root that peers named for its digest, and it is not that file, or cannot be had. Tells so,
+/// and gives the peers that named it.
+fn refuted(
+    wanted: &Wanted,
+    around: &Surroundings,
+    outcome: &Result<Outcome, Error>,
+) -> Option<Vec<Refusal>> {
+    let root = around.claims().adopted()?;
+    let lied = match outcome {
+        Ok(outcome) if digest_fits(wanted, outcome) => return None,
+        Ok(_) => true,
+        Err(Error::AllFailed { .. } | Error::NoSource { .. } | Error::Content(_)) => false,
+        Err(_) => return None,
+    };
+    let givers = around.claims().refute(&root);
+    around.claims().close();
+    let cid = callao_content::cid::text(&root);
+    let reason = if lied {
+        format!("named {cid}, whose bytes do not have the digest")
+    } else {
+        format!("named {cid}, whose bytes could not be had")
+    };
+    around.observer.event(Event::StartingAgain {
+        reason: format!("peers {reason}"),
+    });
+    let refusal = |source: SourceId| {
+        let error = if lied {
+            SourceError::False(reason.clone())
+        } else {
+            SourceError::NotFound(reason.clone())
+        };
+        around.observer.event(Event::Dropped {
+            source: source.clone(),
+            reason: reason.clone(),
+            lied,
+        });
+        Refusal { source, error }
+    };
+    Some(givers.into_iter().map(refusal).collect())
 }
 
 fn digest_fits(wanted: &Wanted, outcome: &Outcome) -> bool {
@@ -179,7 +244,7 @@ async fn one_by_one(
     sources: &[Arc<dyn Source>],
     mixed: Outcome,
 ) -> Result<Outcome, Error> {
-    let givers: Vec<Arc<dyn Source>> = sources
+    let givers: Vec<Arc<dyn Source>> = without_peers(sources)
         .iter()
         .filter(|source| !source.traits().needs_layout && source.traits().spans)
         .cloned()

@@ -6,6 +6,7 @@
 pub mod answer;
 mod attempt;
 pub mod buffer;
+mod claims;
 pub mod client;
 pub mod engine;
 pub mod error;

@@ -35,6 +35,54 @@ pub const SOURCES_COUNT_MAX: usize = 64;
 /// Requests in flight over all sources.
 pub const LANES_COUNT_MAX: usize = 12;
 
+/// Peers of a swarm are asked what they have this often, or less often when there are many of them.
+pub const HAVE_INTERVAL: Duration = Duration::from_millis(250);
+/// Further time between two such questions to one peer, for each peer that is asked: at most a hundred in a second.
+pub const HAVE_INTERVAL_PER_PEER: Duration = Duration::from_millis(10);
+/// A peer that is complete, or has nothing, is asked this often: to see whether it is still there, or begins.
+pub const HAVE_INTERVAL_IDLE: Duration = Duration::from_millis(1000);
+/// How long a LAN peer may take to say what it has, or to send its next bytes: it is near.
+pub const LAN_TIMEOUT: Duration = Duration::from_secs(3);
+/// Questions in a row that a peer may leave unanswered before it counts as gone.
+pub const HAVE_FAILURES_COUNT_MAX: u32 = 2;
+/// What a peer may say about what it has.
+pub const HAVE_BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Roots that a peer may name for one digest.
+pub const HAVE_ROOTS_COUNT_MAX: usize = 8;
+/// Inner nodes of one file in one answer: those of 64 GiB with small leaves.
+pub const SKELETON_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Requests at once to one LAN peer, the second only to bridge the time to its first byte.
+pub const LAN_LANES_COUNT_MAX: usize = 2;
+/// A file is shared out among the hosts of a swarm in about this many blocks,
+pub const SWARM_BLOCKS_COUNT: u64 = 64;
+/// none smaller than a leaf of kubo's,
+pub const SWARM_BLOCK_BYTES_MIN: u64 = 256 * 1024;
+/// none larger than what a request should bring while others wait for it,
+pub const SWARM_BLOCK_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// but never more than this many.
+pub const SWARM_BLOCKS_COUNT_MAX: u64 = 1024;
+/// With so many peers it is likely that there are more hosts than a host knows of.
+pub const SWARM_CROWD_COUNT: usize = 16;
+/// Over this time it is seen how fast the other hosts get on,
+pub const SWARM_PACE_WINDOW: Duration = Duration::from_secs(4);
+/// and nothing is concluded from less.
+pub const SWARM_PACE_WINDOW_MIN: Duration = Duration::from_secs(1);
+/// It is noted this often.
+pub const SWARM_PACE_STEP: Duration = Duration::from_millis(200);
+/// When no peer had anything new for so long, the swarm stands still.
+pub const SWARM_STILL: Duration = Duration::from_secs(10);
+/// Among rivals, what a lane brings is handed on (and seen by the others) this often, but never less than a leaf.
+pub const SWARM_CHUNK_TIME: Duration = Duration::from_millis(250);
+/// So long it is waited for peers to show how fast they send, before a source outside is asked for what they have.
+pub const SWARM_TRIAL: Duration = Duration::from_secs(3);
+
+/// So long a fetch goes on without any source that sends, after a peer last had something new.
+pub const SWARM_PATIENCE: Duration = Duration::from_secs(30);
+/// After the first peer has named a root for a digest, the others get this long to name theirs.
+pub const CLAIMS_WAIT: Duration = Duration::from_millis(500);
+/// When all bytes are here and nothing but a CID can prove them, its inner nodes are waited for this long.
+pub const LAYOUT_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Time to open a connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time from the request to its headers.

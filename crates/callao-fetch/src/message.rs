@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::buffer::Buffer;
 use crate::error::Error;
-use crate::source::{SourceError, SourceId};
+use crate::source::{Have, SourceError, SourceId};
 
 /// Number of a lane: one request in flight.
 pub(crate) type LaneId = u64;
@@ -69,6 +69,11 @@ pub(crate) enum Message {
     Worker(Report),
     /// The search for the layout ended.
     Layout(Result<(Arc<Layout>, Option<SourceId>), Error>),
+    /// A peer said what it has.
+    Have {
+        source: usize,
+        have: Result<Have, SourceError>,
+    },
     /// A source for blocks turned out to lie while the layout was looked for.
     BlockRefused {
         source: SourceId,

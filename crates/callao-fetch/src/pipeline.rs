@@ -56,6 +56,8 @@ pub(crate) enum DigestJob {
     Take { piece: Piece, first: Option<usize> },
     /// The next bytes of the file are on disk.
     ReadBack { range: Range<u64> },
+    /// Begin again at byte 0.
+    Restart,
     /// That was the last byte.
     Finish,
 }

@@ -4,14 +4,28 @@
 //! The rules: in file order; a span is what its lane manages in about a second; a source that is alone gets the whole
 //! rest in one request, as a plain download would, and is cut short when another one comes; when nothing is free, the
 //! longest span is cut; when nothing can be cut, the slowest span is asked for a second time.
+//!
+//! When other hosts have parts of the file (`swarm`), what they have comes from them, the rarest first, and a source
+//! outside is asked for what none of them has.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::limits::{GRID_BYTES, SPAN_BYTES_MAX, SPAN_BYTES_MIN, SPAN_FIRST_BYTES, SPAN_TIME};
+use crate::limits::{
+    GRID_BYTES, SPAN_BYTES_MAX, SPAN_BYTES_MIN, SPAN_FIRST_BYTES, SPAN_TIME, SWARM_CHUNK_TIME,
+};
 use crate::message::LaneId;
 use crate::ranges::RangeSet;
 use crate::sink::Borders;
+
+pub(crate) mod swarm;
+
+#[cfg(test)]
+mod simulation;
+
+use swarm::{Swarm, Wish};
 
 /// A second asker must be expected to finish in less than this part of the first one's time.
 const DUPLICATE_GAIN: f64 = 0.8;
@@ -56,6 +70,8 @@ pub(crate) struct Asker<'a> {
     pub only_free: bool,
     /// What this source is known not to have.
     pub lacks: &'a RangeSet,
+    /// It is outside the swarm, and peers bring what they have sooner than it would.
+    pub spare: bool,
 }
 
 /// What the asker shall fetch.
@@ -76,18 +92,63 @@ pub(crate) struct Plan {
     arrived: RangeSet,
     withheld: RangeSet,
     hands: BTreeMap<LaneId, Hand>,
+    swarm: Swarm,
 }
 
 impl Plan {
-    /// Nothing is known and nothing is there.
-    pub(crate) fn new() -> Self {
+    /// Nothing is known and nothing is there. `me` is what the peers of a swarm know this host by ([`swarm::name_of`]).
+    pub(crate) fn new(me: u64) -> Self {
         Plan {
             size: None,
             borders: Borders::Grid,
             arrived: RangeSet::new(),
             withheld: RangeSet::new(),
             hands: BTreeMap::new(),
+            swarm: Swarm::new(me),
         }
+    }
+
+    /// The other hosts.
+    pub(crate) fn swarm(&self) -> &Swarm {
+        &self.swarm
+    }
+
+    /// A peer said what it has; `rival`: it is still fetching the file itself. Has no effect before the length is known.
+    pub(crate) fn peer_has(
+        &mut self,
+        source: usize,
+        name: u64,
+        has: Arc<RangeSet>,
+        rival: bool,
+        now: Duration,
+    ) {
+        if self.size.is_some() {
+            self.swarm.peer_has(source, name, has, rival, now);
+        }
+    }
+
+    /// A peer is gone, or does not answer.
+    pub(crate) fn peer_gone(&mut self, source: usize) {
+        self.swarm.peer_gone(source);
+    }
+
+    /// Lanes of sources outside that shall stop earlier, since peers have what would follow or will bring it.
+    pub(crate) fn overreaching(&self) -> Vec<(LaneId, u64)> {
+        if !self.swarm.is_on() || self.size.is_none() {
+            return Vec::new();
+        }
+        let cut = |(lane, hand): (&LaneId, &Hand)| {
+            if self.swarm.has(hand.source).is_some() {
+                return None;
+            }
+            let keep = self
+                .borders
+                .ceil(hand.position + GRID_BYTES + span_bytes(hand.rate));
+            let end = self.swarm.not_ours(keep, hand.end)?;
+            let end = self.borders.ceil(end);
+            (end + SPAN_BYTES_MIN <= hand.end).then_some((*lane, end))
+        };
+        self.hands.iter().filter_map(cut).collect()
     }
 
     /// The length of the file.
@@ -98,6 +159,7 @@ impl Plan {
     /// Sets the length; spans that were open at the end are closed there.
     pub(crate) fn set_size(&mut self, size: u64) {
         self.size = Some(size);
+        self.swarm.set_size(size);
         for hand in self.hands.values_mut() {
             hand.end = hand.end.min(size);
         }
@@ -202,9 +264,9 @@ impl Plan {
         let Some(size) = self.size else {
             return self.probe(asker);
         };
-        if let Some(gap) = self.first_free(size, asker.lacks) {
+        if let Some(wish) = self.wish(asker, size) {
             return Some(Grant {
-                range: self.span_of(&gap, asker, size),
+                range: self.span_of(&wish, asker, size),
                 duplicate: false,
                 cut: None,
             });
@@ -214,6 +276,30 @@ impl Plan {
         }
         self.cut_longest(asker, size)
             .or_else(|| self.repeat_slowest(asker))
+    }
+
+    /// Where the asker shall begin, of what is free.
+    fn wish(&self, asker: &Asker<'_>, size: u64) -> Option<Wish> {
+        let free = self.free(size, asker.lacks);
+        if !self.swarm.is_on() {
+            return free.into_iter().next().map(Wish::from_start);
+        }
+        if let Some(has) = self.swarm.has(asker.source) {
+            let available: Vec<Range<u64>> =
+                free.iter().flat_map(|part| has.common(part)).collect();
+            return self.swarm.of_peer(&available);
+        }
+        let seconds = asker
+            .rate
+            .map(|rate| span_bytes(asker.rate) as f64 / rate.max(1.0));
+        let outside = self.swarm.of_outside(&free, seconds);
+        outside.or_else(|| {
+            let any = || {
+                free.into_iter()
+                    .find_map(|part| self.swarm.held().common(&part).into_iter().next())
+            };
+            (!asker.spare).then(any).flatten().map(Wish::from_start)
+        })
     }
 
     /// Without a length everybody is asked for the whole file; the first to answer tells the length.
@@ -227,30 +313,47 @@ impl Plan {
         })
     }
 
-    fn first_free(&self, size: u64, lacks: &RangeSet) -> Option<Range<u64>> {
-        let mut taken = self.arrived.clone();
-        for range in self.withheld.iter().chain(lacks.iter()) {
-            taken.insert(range);
-        }
+    /// What has not arrived, will not come from elsewhere in the file, and is in nobody's hands.
+    fn free(&self, size: u64, lacks: &RangeSet) -> Vec<Range<u64>> {
+        let mut in_hand = RangeSet::new();
         for hand in self.hands.values().filter(|hand| !hand.duplicate) {
-            taken.insert(hand.remaining());
+            in_hand.insert(hand.remaining());
         }
-        taken.missing(&(0..size)).into_iter().next()
+        let missing = self.arrived.missing(&(0..size)).into_iter();
+        let missing = missing.flat_map(|part| in_hand.missing(&part));
+        let missing = missing.flat_map(|part| self.withheld.missing(&part));
+        missing.flat_map(|part| lacks.missing(&part)).collect()
     }
 
     /// The first part of `range` that has not arrived and that the asker may have.
     fn useful(&self, range: &Range<u64>, asker: &Asker<'_>) -> Option<Range<u64>> {
         let not_here = self.arrived.missing(range).into_iter();
-        not_here.flat_map(|part| asker.lacks.missing(&part)).next()
+        let mut parts = not_here.flat_map(|part| asker.lacks.missing(&part));
+        match self.swarm.has(asker.source) {
+            Some(has) => parts.flat_map(|part| has.common(&part)).next(),
+            None => parts.next(),
+        }
     }
 
-    fn span_of(&self, gap: &Range<u64>, asker: &Asker<'_>, size: u64) -> Range<u64> {
-        let length = if asker.alone {
+    /// Whether the asker may take over what this lane has in hand.
+    fn may_relieve(&self, hand: &Hand, asker: &Asker<'_>) -> bool {
+        !asker.spare || self.swarm.has(hand.source).is_none()
+    }
+
+    fn span_of(&self, wish: &Wish, asker: &Asker<'_>, size: u64) -> Range<u64> {
+        let gap = &wish.gap;
+        let length = if asker.alone && !self.swarm.has_rivals() {
             u64::MAX
         } else {
-            span_bytes(asker.rate)
+            self.first_or(asker.rate)
         }
         .min(asker.span_bytes_max);
+        if wish.from_end {
+            let start = self
+                .borders
+                .floor(gap.end.saturating_sub(length).max(gap.start));
+            return start.max(gap.start)..gap.end;
+        }
         let wished = gap.start.saturating_add(length);
         if wished.saturating_add(SPAN_BYTES_MIN) >= gap.end {
             let whole = gap.end - gap.start;
@@ -266,12 +369,28 @@ impl Plan {
         gap.start..end.min(gap.end).min(size)
     }
 
+    /// The length of a span; among rivals a source begins with little, since the others wait for what it brings.
+    fn first_or(&self, rate: Option<f64>) -> u64 {
+        match rate {
+            None if self.swarm.has_rivals() => SPAN_BYTES_MIN,
+            rate => span_bytes(rate),
+        }
+    }
+
+    /// Bytes that a lane of this rate hands on at once: so much that others see soon what it brings.
+    pub(crate) fn chunk_bytes(&self, rate: Option<f64>) -> u64 {
+        if !self.swarm.has_rivals() {
+            return u64::MAX;
+        }
+        rate.map_or(1, |rate| (rate * SWARM_CHUNK_TIME.as_secs_f64()) as u64)
+    }
+
     /// Shortens the longest span to what its owner does in about a second, if enough is left to be worth it.
     fn cut_longest(&self, asker: &Asker<'_>, size: u64) -> Option<Grant> {
         let (lane, hand) = self
             .hands
             .iter()
-            .filter(|(_, hand)| !hand.duplicate)
+            .filter(|(_, hand)| !hand.duplicate && self.may_relieve(hand, asker))
             .max_by_key(|(_, h)| h.end - h.position)?;
         // One more chunk is probably on its way already.
         let keep = hand.position + GRID_BYTES + span_bytes(hand.rate);
@@ -281,7 +400,7 @@ impl Plan {
         }
         // What the owner is cut off from is free now, unless it came from elsewhere already.
         let gap = self.useful(&(end..hand.end), asker)?;
-        let range = self.span_of(&gap, asker, size);
+        let range = self.span_of(&Wish::from_start(gap), asker, size);
         Some(Grant {
             range,
             duplicate: false,
@@ -296,15 +415,15 @@ impl Plan {
                 other.duplicate && other.end == hand.end && other.source != hand.source
             })
         };
-        let (_, slowest) = self
+        let (slowest, gap) = self
             .hands
-            .iter()
-            .filter(|(_, hand)| {
+            .values()
+            .filter(|hand| {
                 hand.source != asker.source && !hand.duplicate && hand.end > hand.position
             })
-            .filter(|(_, hand)| !repeated(hand))
-            .max_by(|(_, a), (_, b)| a.seconds_left().total_cmp(&b.seconds_left()))?;
-        let gap = self.useful(&slowest.remaining(), asker)?;
+            .filter(|hand| !repeated(hand) && self.may_relieve(hand, asker))
+            .filter_map(|hand| Some((hand, self.useful(&hand.remaining(), asker)?)))
+            .max_by(|(a, _), (b, _)| a.seconds_left().total_cmp(&b.seconds_left()))?;
         let mine = (gap.end - gap.start) as f64 / asker.rate.unwrap_or(SPAN_FIRST_BYTES as f64);
         if mine > slowest.seconds_left() * DUPLICATE_GAIN {
             return None;
@@ -346,6 +465,7 @@ mod tests {
             span_bytes_max: u64::MAX,
             only_free: false,
             lacks: HAS_ALL,
+            spare: false,
         }
     }
 
@@ -360,7 +480,7 @@ mod tests {
     }
 
     fn sized(size: u64) -> Plan {
-        let mut plan = Plan::new();
+        let mut plan = Plan::new(0);
         plan.set_size(size);
         plan
     }
@@ -390,7 +510,7 @@ mod tests {
 
     #[test]
     fn without_a_length_everybody_probes_once() {
-        let mut plan = Plan::new();
+        let mut plan = Plan::new(0);
         let first = plan.grant(&asker(0, 1e6, false)).expect("work");
         assert_eq!((first.range.clone(), first.duplicate), (0..u64::MAX, false));
         plan.began(1, hand(0, first.range, 1e6));

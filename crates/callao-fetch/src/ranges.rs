@@ -84,6 +84,12 @@ impl RangeSet {
         gaps
     }
 
+    /// The parts of `range` that are in the set.
+    pub(crate) fn common(&self, range: &Range<u64>) -> Vec<Range<u64>> {
+        let clipped = |held: Range<u64>| held.start.max(range.start)..held.end.min(range.end);
+        self.overlapping(range).into_iter().map(clipped).collect()
+    }
+
     /// All ranges, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Range<u64>> + '_ {
         self.ranges.iter().map(|(&start, &end)| start..end)
@@ -150,6 +156,8 @@ mod tests {
                 }
                 let gaps: u64 = set.missing(&(0..80)).iter().map(|r| r.end - r.start).sum();
                 prop_assert_eq!(gaps + set.total(), 80);
+                let common: u64 = set.common(&(5..50)).iter().map(|r| r.end - r.start).sum();
+                prop_assert_eq!(common, bytes[5..50].iter().filter(|b| **b).count() as u64);
                 prop_assert!(set.iter().zip(set.iter().skip(1)).all(|(a, b)| a.end < b.start));
             }
         }

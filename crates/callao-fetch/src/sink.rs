@@ -33,6 +33,12 @@ impl Borders {
     /// The end of the chunk that begins at `offset`, for buffers of `capacity` bytes.
     pub(crate) fn chunk_end(&self, offset: u64, capacity: u64) -> u64 {
         match self {
+            Borders::Grid if capacity < GRID_BYTES => {
+                let end = (offset + capacity) / IMPORT_LEAF_BYTES * IMPORT_LEAF_BYTES;
+                let grid = (offset / GRID_BYTES + 1) * GRID_BYTES;
+                end.max((offset / IMPORT_LEAF_BYTES + 1) * IMPORT_LEAF_BYTES)
+                    .min(grid)
+            }
             Borders::Grid => (offset / GRID_BYTES + 1) * GRID_BYTES,
             Borders::Leaves(layout) => {
                 let end = layout.size().min(offset + capacity);
@@ -88,6 +94,7 @@ pub struct SpanSink {
     pool: Arc<Pool>,
     engine: mpsc::Sender<Message>,
     cancel: CancellationToken,
+    chunk_bytes: u64,
 }
 
 impl SpanSink {
@@ -109,7 +116,13 @@ impl SpanSink {
             pool,
             engine,
             cancel,
+            chunk_bytes: u64::MAX,
         }
+    }
+
+    /// Hands on about so many bytes at once, never less than a leaf, instead of as many as a buffer holds.
+    pub(crate) fn hand_on_every(&mut self, bytes: u64) {
+        self.chunk_bytes = bytes;
     }
 
     /// The next byte that is expected.
@@ -178,9 +191,10 @@ impl SpanSink {
             let Some(buffer) = buffer else {
                 return Err(Stop);
             };
-            let end = self
-                .borders
-                .chunk_end(self.position, self.pool.capacity() as u64);
+            let end = self.borders.chunk_end(
+                self.position,
+                (self.pool.capacity() as u64).min(self.chunk_bytes),
+            );
             self.buffer = Some((buffer, self.position, (end - self.position) as usize));
         }
         match &mut self.buffer {
@@ -243,6 +257,7 @@ impl SpanSink {
             pool: Arc::clone(&self.pool),
             engine: self.engine.clone(),
             cancel: self.cancel.clone(),
+            chunk_bytes: self.chunk_bytes,
         }
     }
 
@@ -292,7 +307,9 @@ mod tests {
             (leaves.floor(1_000_000), leaves.ceil(999_999)),
             (1_000_000, 1_000_000)
         );
-        assert_eq!(Borders::Grid.chunk_end(quarter, 1), GRID_BYTES);
+        assert_eq!(Borders::Grid.chunk_end(quarter, u64::MAX / 2), GRID_BYTES);
+        assert_eq!(Borders::Grid.chunk_end(quarter, 1), 2 * quarter);
+        assert_eq!(Borders::Grid.chunk_end(1, 3 * quarter), 3 * quarter);
         assert_eq!(
             (Borders::Grid.floor(300_000), Borders::Grid.ceil(300_000)),
             (quarter, 2 * quarter)

@@ -20,6 +20,7 @@ pub mod file;
 pub mod gateway;
 pub mod http;
 pub mod kubo_rpc;
+pub mod lan;
 pub mod oci;
 
 /// The kinds of source, as `--only` and the reports name them.
@@ -136,6 +137,21 @@ impl Abilities {
     }
 }
 
+/// What a peer of a swarm has of a file at one moment. All of it is its own claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Have {
+    /// What the hosts of the swarm know it by.
+    pub host: String,
+    /// Length of the file in bytes.
+    pub size: u64,
+    /// It has all of it; otherwise it is fetching it.
+    pub complete: bool,
+    /// What it has, within `size`.
+    pub ranges: Vec<Range<u64>>,
+    /// The root under which it has it.
+    pub root: Option<Cid>,
+}
+
 /// What is asked of a source.
 #[derive(Debug, Clone)]
 pub struct Span {
@@ -193,6 +209,12 @@ pub trait Source: Send + Sync {
     /// One block by CID, not yet proven (the caller hashes it), at most 2 MiB.
     fn block<'a>(&'a self, _cid: &'a Cid) -> BoxFuture<'a, Result<Bytes, SourceError>> {
         Box::pin(async { Err(SourceError::Unsupported("blocks".into())) })
+    }
+
+    /// What it has of the file now, for a source that may have only parts of it and get more: it is asked again and
+    /// again while the fetch runs, and gets no span that it did not say it has. `None`: a source like any other.
+    fn have(&self) -> Option<BoxFuture<'_, Result<Have, SourceError>>> {
+        None
     }
 
     /// What it can do for the file with this root. May ask it; asks for no more than a block or a byte.

@@ -17,6 +17,7 @@ pub mod gateway;
 pub mod http;
 pub mod image;
 pub mod kubo;
+pub mod lan;
 pub mod origin;
 pub mod real;
 pub mod registry;

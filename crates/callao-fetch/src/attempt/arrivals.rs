@@ -34,6 +34,10 @@ impl Attempt<'_> {
             }
             Message::LaneEnded { lane, result } => self.lane_ended(lane, result),
             Message::Worker(report) => self.take_report(report)?,
+            Message::Have { source, have } => {
+                self.take_have(source, have);
+                self.try_claim().await?;
+            }
             Message::BlockRefused { source, error } => {
                 let index = self
                     .entries
@@ -53,7 +57,11 @@ impl Attempt<'_> {
                     Ok((layout, from)) if self.mode == Mode::Waiting => {
                         self.use_layout(layout, from).await?
                     }
+                    Ok((layout, from)) if self.claim == Some(*layout.root()) => {
+                        self.take_claimed(layout, from).await?
+                    }
                     Ok(_) => {}
+                    Err(_) if self.claim.is_some() => self.claim_failed(),
                     Err(error) => self.no_layout(error)?,
                 }
             }
@@ -91,6 +99,7 @@ impl Attempt<'_> {
             lane.limit.fetch_min(size, Ordering::Relaxed);
         }
         self.around.observer.event(Event::Size { size });
+        self.follow_all();
         Ok(())
     }
 
@@ -181,6 +190,7 @@ impl Attempt<'_> {
         let rate = health.rate().map(|rate| rate / lanes as f64);
         let banned = health.is_out();
         self.plan.moved(chunk.lane, range.end, rate);
+        self.last_byte = now;
         if banned {
             return Ok(());
         }
@@ -307,6 +317,8 @@ impl Attempt<'_> {
         match entry.health.failed(&error, now, rand::random()) {
             Consequence::Again => {}
             Consequence::Pause(pause) => {
+                self.lose_peer(index);
+                let entry = &mut self.entries[index];
                 let (source, reason) = (entry.source.id().clone(), error.to_string());
                 entry.last_error = Some(error);
                 let pause_ms = pause.as_millis() as u64;
@@ -331,6 +343,7 @@ impl Attempt<'_> {
         for lane in self.lanes.values().filter(|lane| lane.source == index) {
             lane.cancel.cancel();
         }
+        self.forget_peer(index);
         self.around.observer.event(Event::Dropped {
             source,
             reason,

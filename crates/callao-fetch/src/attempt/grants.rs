@@ -78,10 +78,13 @@ impl Attempt<'_> {
         let ranged = order
             .iter()
             .any(|index| self.entries[*index].source.traits().ranges);
+        let covered = self.swarm_covers_all();
+        let senders = order
+            .iter()
+            .filter(|index| !(covered && self.is_spare(**index, now)))
+            .count();
         for index in order.iter().copied() {
-            while self.lanes.len() < LANES_COUNT_MAX
-                && self.another_lane(index, order.len(), ranged)
-            {}
+            while self.lanes.len() < LANES_COUNT_MAX && self.another_lane(index, senders, ranged) {}
         }
         Ok(())
     }
@@ -89,7 +92,16 @@ impl Attempt<'_> {
     fn may_send(&self, index: usize, now: Duration) -> bool {
         let entry = &self.entries[index];
         let traits = entry.source.traits();
-        entry.health.usable(now) && traits.spans && (self.layout.is_some() || !traits.needs_layout)
+        entry.health.usable(now)
+            && traits.spans
+            && (self.layout.is_some() || !traits.needs_layout)
+            && self.has_spoken(index)
+    }
+
+    /// Whether every byte can be had from peers.
+    fn swarm_covers_all(&self) -> bool {
+        let held = self.plan.swarm().held();
+        self.plan.size().is_some_and(|size| held.covers(&(0..size)))
     }
 
     /// Starts one more lane for a source; `false` if there is nothing for it to do.
@@ -125,6 +137,7 @@ impl Attempt<'_> {
             span_bytes_max: traits.span_bytes_max,
             only_free: !running.is_empty(),
             lacks: &entry.lacks,
+            spare: self.is_spare(index, self.now()),
         };
         match self.plan.grant(&asker) {
             Some(grant) => {
@@ -192,11 +205,12 @@ impl Attempt<'_> {
             started: Instant::now(),
             probe: range.end == u64::MAX,
         };
-        self.spawn_lane(id, &lane, range);
+        let rate = self.entries[index].health.rate();
+        self.spawn_lane(id, &lane, range, self.plan.chunk_bytes(rate));
         self.lanes.insert(id, lane);
     }
 
-    fn spawn_lane(&mut self, id: LaneId, lane: &Lane, range: Range<u64>) {
+    fn spawn_lane(&mut self, id: LaneId, lane: &Lane, range: Range<u64>, chunk_bytes: u64) {
         let mut sink = SpanSink::new(
             id,
             range.start,
@@ -206,6 +220,7 @@ impl Attempt<'_> {
             self.to_engine.clone(),
             lane.cancel.clone(),
         );
+        sink.hand_on_every(chunk_bytes);
         let resuming = self.mode != Mode::Proving && range.start > 0;
         let span = Span {
             range,

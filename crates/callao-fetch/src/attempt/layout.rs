@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use callao_content::Cid;
 use callao_content::layout::Layout;
 use tokio::sync::mpsc;
 
@@ -18,8 +19,7 @@ use crate::source::{Source, SourceId};
 
 impl Attempt<'_> {
     /// Asks all sources that have blocks for the inner nodes, while others begin to send bytes.
-    pub(super) fn search_layout(&mut self, more_to_come: bool) {
-        let Some(root) = self.wanted.cid else { return };
+    pub(super) fn search_layout(&mut self, root: Cid, more_to_come: bool) {
         let sources: Vec<Arc<dyn Source>> = self
             .entries
             .iter()
@@ -200,7 +200,7 @@ impl Attempt<'_> {
                 self.drop_source(index, crate::source::SourceError::Protocol(why), false);
             }
         }
-        self.plan = crate::plan::Plan::new();
+        self.plan = crate::plan::Plan::new(self.around.host);
         self.lanes.values().for_each(|lane| lane.cancel.cancel());
     }
 }

@@ -22,14 +22,11 @@ pub(super) fn run(
     algorithms: Vec<Algorithm>,
     journalled: usize,
 ) {
-    let builder = match Builder::new(Profile::KuboCidV1.shape()) {
-        Ok(builder) => builder,
-        Err(error) => unreachable!("kubo's own shape is a valid one: {error}"),
-    };
     let mut digester = Digester {
         shared,
         hashes: InOrder::new(&algorithms),
-        builder,
+        builder: new_builder(),
+        algorithms,
         journalled,
         buffer: Vec::new(),
     };
@@ -37,6 +34,10 @@ pub(super) fn run(
         let outcome = match job {
             DigestJob::Take { piece, first } => digester.take(&piece, first),
             DigestJob::ReadBack { range } => digester.read_back(range),
+            DigestJob::Restart => {
+                digester.restart();
+                Ok(None)
+            }
             DigestJob::Finish => {
                 shared.report(digester.finish());
                 return;
@@ -53,8 +54,16 @@ pub(super) fn run(
     }
 }
 
+fn new_builder() -> Builder {
+    match Builder::new(Profile::KuboCidV1.shape()) {
+        Ok(builder) => builder,
+        Err(error) => unreachable!("kubo's own shape is a valid one: {error}"),
+    }
+}
+
 struct Digester<'a> {
     shared: &'a Shared,
+    algorithms: Vec<Algorithm>,
     hashes: InOrder,
     builder: Builder,
     journalled: usize,
@@ -62,6 +71,11 @@ struct Digester<'a> {
 }
 
 impl Digester<'_> {
+    fn restart(&mut self) {
+        self.hashes = InOrder::new(&self.algorithms);
+        self.builder = new_builder();
+    }
+
     fn take(&mut self, piece: &Piece, first: Option<usize>) -> Result<Option<Report>, Error> {
         let bytes = piece.bytes();
         let (Some(first), Some(layout)) = (first, self.shared.layout.get()) else {

@@ -165,6 +165,7 @@ impl Bench {
             layout,
             sources,
             late: None,
+            host: String::new(),
             observer: Arc::clone(&self.events) as Arc<dyn Observer>,
             cancel: self.cancel.clone(),
         };

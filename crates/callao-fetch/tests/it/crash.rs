@@ -65,6 +65,7 @@ impl Subject {
             layout,
             sources: vec![http(&self.origin.url())],
             late: None,
+            host: String::new(),
             observer: Arc::new(Silent),
             cancel: CancellationToken::new(),
         };

@@ -11,6 +11,7 @@ mod crash;
 mod gateway;
 mod happy;
 mod kubo;
+mod lan;
 mod many;
 mod probe;
 mod real_kubo;

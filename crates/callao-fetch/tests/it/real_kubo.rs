@@ -170,6 +170,7 @@ async fn a_daemon_that_is_killed_in_the_middle_is_replaced() {
         layout: None,
         sources,
         late: None,
+        host: String::new(),
         observer: Arc::new(Killer(std::sync::Mutex::new(daemon))),
         cancel: bench.cancel.clone(),
     };

@@ -33,6 +33,7 @@ async fn interrupted(bench: &Bench, with_layout: bool, origin: &Origin, bytes: u
         layout: with_layout.then(|| bench.layout.clone()),
         sources: vec![http(&origin.url())],
         late: None,
+        host: String::new(),
         observer: Arc::new(Canceller(cancel.clone(), bytes, bench.events.clone())),
         cancel,
     };

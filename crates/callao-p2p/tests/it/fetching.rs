@@ -57,6 +57,7 @@ pub(crate) async fn fetch(
         layout: None,
         sources,
         late,
+        host: String::new(),
         observer: Arc::clone(&events) as Arc<dyn Observer>,
         cancel: CancellationToken::new(),
     };

@@ -293,6 +293,7 @@ pub(super) fn order(
         layout: layout.map(Arc::new),
         sources,
         late: None,
+        host: String::new(),
         observer,
         cancel: app.interrupt.token().clone(),
     }

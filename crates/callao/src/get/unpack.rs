@@ -109,6 +109,7 @@ fn fetch(
         layout: None,
         sources: blob.source().into_iter().collect(),
         late: None,
+        host: String::new(),
         observer: Arc::new(Both(Arc::clone(&shown) as _, Arc::clone(recorder) as _)),
         cancel: app.interrupt.token().clone(),
     };
