@@ -137,7 +137,7 @@ pub const STRIPES_COUNT_MAX: usize = 32;
 /// Streams to a callao nearby: while one waits for its window the other goes on.
 pub const STRIPES_NEAR_COUNT: usize = 2;
 /// What the streams to a callao far away together must be able to carry, in bytes per second.
-pub const STRIPES_RATE_BYTES_S: u64 = 160 * 1024 * 1024;
+pub const STRIPES_SECOND_BYTES: u64 = 160 * 1024 * 1024;
 /// What one yamux stream carries per round trip.
 pub const STREAM_WINDOW_BYTES: u64 = 256 * 1024;
 /// Bytes that may leave at once under a rate cap.

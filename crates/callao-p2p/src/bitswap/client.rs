@@ -28,6 +28,9 @@ const UNIT_BYTES: u64 = 1024;
 /// After so long without a block a transfer begins anew.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// A window that takes no more round trips than this is too small.
+const GROWTH_ROUND_TRIPS: u32 = 6;
+
 /// Room for one want; dropped when its block has been used up.
 #[derive(Debug)]
 pub(crate) struct Room {
@@ -124,8 +127,13 @@ impl Client {
         self.wake.notify_one();
     }
 
-    /// Blocks that arrived, with the hash of each (`None`: a kind of hash that is never asked for). `false`: the peer lies.
-    pub(crate) fn arrived(&self, blocks: &[(Option<Key>, Bytes)], rtt: Option<Duration>) -> bool {
+    /// Blocks that arrived, with the hash of each (`None`: a kind of hash that is never asked for). Tells how many bytes of
+    /// them were wanted; an error: the peer lies.
+    pub(crate) fn arrived(
+        &self,
+        blocks: &[(Option<Key>, Bytes)],
+        rtt: Option<Duration>,
+    ) -> Result<u64, Loss> {
         let (mut good, mut strays) = (0, 0);
         let mut wants = self.wants();
         for (key, data) in blocks {
@@ -148,9 +156,9 @@ impl Client {
         let sum = self.strays.fetch_add(strays, Ordering::Relaxed) + strays;
         if strays > 0 && sum >= u64::from(STRAYS_COUNT_MAX) {
             self.lies();
-            return false;
+            return Err(Loss::False);
         }
-        true
+        Ok(good)
     }
 
     /// The peer broke the rules: nothing that is still wanted of it will come.
@@ -237,7 +245,7 @@ impl Pace {
     }
 
     /// Counts bytes; tells by how many the window grows. It doubles when it is what holds up the transfer: when the bytes of
-    /// a window take not much longer than two round trips.
+    /// a window take only a few round trips. A block of 1 MiB takes four of them through one yamux stream.
     fn received(&mut self, bytes: u64, rtt: Option<Duration>, now: Duration) -> u64 {
         // A round begins where the last one ended, or with the first bytes after a pause.
         if now.saturating_sub(self.last) > PAUSE {
@@ -255,7 +263,7 @@ impl Pace {
         let Some(rtt) = rtt.filter(|_| starved) else {
             return 0;
         };
-        if took > rtt * 2 || took.is_zero() || self.window >= WINDOW_BYTES_MAX {
+        if took > rtt * GROWTH_ROUND_TRIPS || took.is_zero() || self.window >= WINDOW_BYTES_MAX {
             return 0;
         }
         let more = self.window.min(WINDOW_BYTES_MAX - self.window);
@@ -417,7 +425,7 @@ mod tests {
         let (mut slow, mut at) = (Pace::new(), ms(0));
         for _ in 0..100 {
             slow.starved = true;
-            at += ms(100);
+            at += ms(200);
             slow.received(MIB, Some(ms(60)), at);
         }
         assert_eq!(slow.window, WINDOW_BYTES);

@@ -96,11 +96,9 @@ pub(crate) async fn sort(hub: Arc<Hub>, link: Arc<Link>, mut inbox: mpsc::Receiv
         let Ok(hashed) = tokio::task::spawn_blocking(move || hashed(blocks)).await else {
             return hub.misbehaved(&link, "its blocks could not be hashed");
         };
-        let bytes: usize = hashed.iter().map(|(_, data)| data.len()).sum();
-        link.received_bytes
-            .fetch_add(bytes as u64, Ordering::Relaxed);
-        if !link.client.arrived(&hashed, hub.rtt(&link.peer)) {
-            hub.misbehaved(&link, "it sends blocks that nobody asked for");
+        match link.client.arrived(&hashed, hub.rtt(&link.peer)) {
+            Ok(bytes) => drop(link.received_bytes.fetch_add(bytes, Ordering::Relaxed)),
+            Err(why) => hub.misbehaved(&link, &why.to_string()),
         }
     }
 }

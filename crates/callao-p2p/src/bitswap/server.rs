@@ -22,7 +22,7 @@ use super::link::Link;
 use super::wire::{self, Entry, Presence};
 use crate::limits::{
     MESSAGE_TIMEOUT, REPLY_BYTES, STREAM_LINGER, STREAM_STALL_TIMEOUT, STREAM_WINDOW_BYTES,
-    STRIPES_COUNT_MAX, STRIPES_NEAR_COUNT, STRIPES_RATE_BYTES_S,
+    STRIPES_COUNT_MAX, STRIPES_NEAR_COUNT, STRIPES_SECOND_BYTES,
 };
 use crate::upload::Verdict;
 
@@ -35,6 +35,8 @@ const WRITE_BYTES: usize = 256 * 1024;
 pub(crate) struct Server {
     ledger: Mutex<Ledger>,
     stripes: AtomicUsize,
+    /// Stripes that have nothing to send.
+    idle: AtomicUsize,
     /// There is more to send.
     wake: Notify,
 }
@@ -44,6 +46,7 @@ impl Server {
         Server {
             ledger: Mutex::new(Ledger::default()),
             stripes: AtomicUsize::new(0),
+            idle: AtomicUsize::new(0),
             wake: Notify::new(),
         }
     }
@@ -90,8 +93,11 @@ pub(crate) fn kick(hub: &Arc<Hub>, link: &Arc<Link>) {
         let ledger = link.server.ledger();
         (ledger.ready_count(), ledger.has_presences())
     };
-    let useful = blocks.max(usize::from(presences));
-    let wanted = useful.min(stripes(hub, link));
+    // One more for every block that would have to wait for a busy one.
+    let free = link.server.idle.load(Ordering::Relaxed);
+    let more = blocks.max(usize::from(presences)).saturating_sub(free);
+    let running = link.server.stripes.load(Ordering::Relaxed);
+    let wanted = (running + more).min(stripes(hub, link));
     link.server.wake.notify_waiters();
     while link.server.stripes.load(Ordering::Relaxed) < wanted {
         link.server.stripes.fetch_add(1, Ordering::Relaxed);
@@ -106,22 +112,27 @@ fn stripes(hub: &Hub, link: &Link) -> usize {
         return 1;
     }
     let rtt = hub.rtt(&link.peer).unwrap_or_default();
-    let in_flight = STRIPES_RATE_BYTES_S as f64 * rtt.as_secs_f64();
+    let in_flight = STRIPES_SECOND_BYTES as f64 * rtt.as_secs_f64();
     let needed = (in_flight / STREAM_WINDOW_BYTES as f64).ceil() as usize;
     needed.clamp(STRIPES_NEAR_COUNT, STRIPES_COUNT_MAX)
 }
 
-/// Counted as long as it runs, also when it is cut off.
-struct Running(Arc<Link>);
+/// Whether many streams go a long way.
+fn is_far(hub: &Hub, link: &Link) -> bool {
+    hub.rtt(&link.peer).is_some_and(|rtt| rtt > NEAR) && hub.book().is_callao(&link.peer)
+}
 
-impl Drop for Running {
+/// One less when this is dropped, also when its task is cut off.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.0.server.stripes.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 async fn stripe(hub: Arc<Hub>, link: Arc<Link>) {
-    let running = Running(Arc::clone(&link));
+    let running = Counted(&link.server.stripes);
     let ended = tokio::select! {
         () = link.over.cancelled() => return,
         ended = send_all(&hub, &link) => ended,
@@ -154,6 +165,8 @@ async fn send_all(hub: &Arc<Hub>, link: &Arc<Link>) -> Result<Option<Stream>, Fa
             None => prepare(hub, link).await,
         };
         let Some(reply) = reply else {
+            link.server.idle.fetch_add(1, Ordering::Relaxed);
+            let _idle = Counted(&link.server.idle);
             if timeout(STREAM_LINGER, woken).await.is_err() {
                 return Ok(stream);
             }
@@ -164,7 +177,14 @@ async fn send_all(hub: &Arc<Hub>, link: &Arc<Link>) -> Result<Option<Stream>, Fa
             Some(stream) => stream,
             None => link.open().await.map_err(|_| Failed::Broken)?,
         };
-        let (written, ahead) = tokio::join!(write(out, &reply), prepare(hub, link));
+        // Far away the next block is better left to a stream that has room for it.
+        let ahead = async {
+            match is_far(hub, link) {
+                true => None,
+                false => prepare(hub, link).await,
+            }
+        };
+        let (written, ahead) = tokio::join!(write(out, &reply), ahead);
         next = ahead;
         stream = match written {
             Ok(stream) => Some(stream),
@@ -267,8 +287,7 @@ async fn take_blocks(hub: &Arc<Hub>, link: &Arc<Link>) -> (Vec<(Cid, u32)>, Gran
     };
     let in_line = InLine::enter(hub, link);
     // Far away every stream gets its own block, so that all of them are busy.
-    let far = hub.rtt(&link.peer).is_some_and(|rtt| rtt > NEAR) && hub.book().is_callao(&link.peer);
-    let most = if far { 1 } else { REPLY_BYTES };
+    let most = if is_far(hub, link) { 1 } else { REPLY_BYTES };
     loop {
         let changed = hub.upload_changed.notified();
         let wait = {
