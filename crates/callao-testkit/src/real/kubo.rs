@@ -229,6 +229,11 @@ pub struct Daemon {
 }
 
 impl Daemon {
+    /// Its process id.
+    pub fn pid(&mut self) -> u32 {
+        self.process.child().id()
+    }
+
     /// `http://127.0.0.1:PORT` of the RPC API.
     pub fn api_url(&self) -> &str {
         &self.api_url

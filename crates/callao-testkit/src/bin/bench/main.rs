@@ -6,6 +6,8 @@
 
 mod cli;
 mod measure;
+mod peers;
+mod process;
 mod report;
 mod rounds;
 mod rows;

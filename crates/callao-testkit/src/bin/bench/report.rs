@@ -133,9 +133,8 @@ pub(crate) fn section(row: &Row, section: &Section) -> String {
         let walls = samples.walls();
         let (low, high) = extent(&walls);
         let wall = median(&walls);
-        let rate = section
-            .mib
-            .map_or_else(String::new, |mib| format!("{:.0}", mib / wall));
+        let mib = samples.mib.or(section.mib);
+        let rate = mib.map_or_else(String::new, |mib| format!("{:.0}", mib / wall));
         let cpu = median(
             &samples
                 .costs

@@ -19,6 +19,8 @@ pub(crate) struct Variant<'a> {
     pub(crate) command: Box<dyn Fn() -> Command + 'a>,
     /// Untimed, after each run, with what it wrote to stdout: whether it did the job.
     pub(crate) check: Check<'a>,
+    /// MiB that it works on, where variants of a row differ in this.
+    pub(crate) mib: Option<f64>,
 }
 
 impl<'a> Variant<'a> {
@@ -29,6 +31,7 @@ impl<'a> Variant<'a> {
             prepare: Box::new(|| Ok(())),
             command: Box::new(command),
             check: Box::new(|_| Ok(())),
+            mib: None,
         }
     }
 
@@ -36,6 +39,14 @@ impl<'a> Variant<'a> {
     pub(crate) fn prepared(self, prepare: impl Fn() -> Outcome<()> + 'a) -> Self {
         Self {
             prepare: Box::new(prepare),
+            ..self
+        }
+    }
+
+    /// With another size than the others of its row.
+    pub(crate) fn sized(self, mib: f64) -> Self {
+        Self {
+            mib: Some(mib),
             ..self
         }
     }
@@ -56,12 +67,27 @@ pub(crate) struct Samples {
     pub(crate) name: &'static str,
     /// In the order of the rounds.
     pub(crate) costs: Vec<Cost>,
+    /// MiB that it works on, where variants of a row differ in this.
+    pub(crate) mib: Option<f64>,
 }
 
 impl Samples {
     /// The wall times.
     pub(crate) fn walls(&self) -> Vec<f64> {
         self.costs.iter().map(|cost| cost.wall).collect()
+    }
+
+    /// MiB per second, round by round, of `mib` MiB unless it has a size of its own.
+    pub(crate) fn rates(&self, mib: f64) -> Vec<f64> {
+        let mib = self.mib.unwrap_or(mib);
+        self.walls().iter().map(|wall| mib / wall).collect()
+    }
+
+    /// How many times as fast as `other`, round by round, by MiB per second.
+    pub(crate) fn times_the_rate_of(&self, other: &Self, mib: f64) -> Vec<f64> {
+        let theirs = other.rates(mib);
+        let pairs = self.rates(mib).into_iter().zip(theirs);
+        pairs.map(|(mine, theirs)| mine / theirs).collect()
     }
 
     /// `self` in relation to `other`, round by round, by wall time.
@@ -85,6 +111,7 @@ pub(crate) fn interleave(
         .map(|variant| Samples {
             name: variant.name,
             costs: Vec::new(),
+            mib: variant.mib,
         })
         .collect();
     let mut dice = Dice::new(0x00ca_11a0);

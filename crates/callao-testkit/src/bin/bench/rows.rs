@@ -1,16 +1,21 @@
 //! The rows of the benchmark, one job each.
 
 mod add;
+mod bitswap;
+mod disk;
 mod held;
 mod https;
 mod kill;
 mod kubo;
+mod lan;
+mod latency;
 mod lima;
 mod lock;
 mod memory;
 mod mirrors;
 mod oci;
 mod repair;
+mod serve;
 mod templates;
 
 use crate::Outcome;
@@ -98,6 +103,31 @@ pub(crate) const ALL: &[Row] = &[
         name: "templates",
         title: "Templates: start, merging, and one whose files are held",
         run: templates::run,
+    },
+    Row {
+        name: "bitswap",
+        title: "Between peers: bitswap, and whatever else they offer",
+        run: bitswap::run,
+    },
+    Row {
+        name: "latency",
+        title: "Between peers that are 60 ms apart (round trip)",
+        run: latency::run,
+    },
+    Row {
+        name: "lan",
+        title: "From a callao of the local network, by HTTP",
+        run: lan::run,
+    },
+    Row {
+        name: "disk",
+        title: "Disk that is used after a fetch, while it is served",
+        run: disk::run,
+    },
+    Row {
+        name: "serve",
+        title: "What callao serve needs, idle and busy",
+        run: serve::run,
     },
     Row {
         name: "memory",

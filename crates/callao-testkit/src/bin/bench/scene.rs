@@ -21,6 +21,10 @@ pub(crate) const IMAGE: &str = "image.img";
 pub(crate) const OTHER: &str = "other.img";
 /// Name of an image of the same size with other bytes.
 pub(crate) const SECOND: &str = "second.img";
+/// Name of the image for what is slow over long distances.
+pub(crate) const FAR: &str = "far.img";
+/// Its size: large enough that start and end do not count, small enough that 7 MiB/s are no matter of minutes.
+const FAR_BYTES: u64 = 64 << 20;
 /// Name of the large image.
 pub(crate) const BIG: &str = "big.img";
 
@@ -58,6 +62,7 @@ pub(crate) struct Scene {
     image: OnceCell<Subject>,
     second: OnceCell<Subject>,
     big: OnceCell<Subject>,
+    far: OnceCell<Subject>,
     kubo: OnceCell<Kubo>,
 }
 
@@ -89,6 +94,7 @@ impl Scene {
             image: OnceCell::new(),
             second: OnceCell::new(),
             big: OnceCell::new(),
+            far: OnceCell::new(),
             kubo: OnceCell::new(),
         };
         scene.fresh()?;
@@ -137,15 +143,25 @@ impl Scene {
         Ok(())
     }
 
+    /// Where something lives that stays from round to round.
+    pub(crate) fn lasting(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
     /// A callao command that knows nothing of this computer: its own directories, no discovery.
     pub(crate) fn callao(&self, arguments: &[&str]) -> Command {
+        self.callao_in(&self.scratch(), arguments)
+    }
+
+    /// The same with `directory` as its world.
+    pub(crate) fn callao_in(&self, directory: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.callao);
-        let home = self.scratch().join("home");
+        let home = directory.join("home");
         command
             .args(arguments)
             .env_clear()
             .env("HOME", &home)
-            .env("XDG_CACHE_HOME", self.cache())
+            .env("XDG_CACHE_HOME", directory.join("cache"))
             .env("XDG_CONFIG_HOME", home.join("config"))
             .env("XDG_STATE_HOME", home.join("state"))
             .env("XDG_DATA_HOME", home.join("data"))
@@ -191,6 +207,14 @@ impl Scene {
             drop(self.big.set(self.make(BIG, self.big_size, 4096)?));
         }
         self.big.get().ok_or_else(|| "no image".into())
+    }
+
+    /// The image for what is slow over long distances.
+    pub(crate) fn far(&self) -> Outcome<&Subject> {
+        if self.far.get().is_none() {
+            drop(self.far.set(self.make(FAR, FAR_BYTES, 64)?));
+        }
+        self.far.get().ok_or_else(|| "no image".into())
     }
 
     /// kubo's repository, empty at first.

@@ -68,6 +68,7 @@ pub(super) fn other(scene: &Scene) -> Outcome<Section> {
     let samples = vec![crate::rounds::Samples {
         name: "callao get, another URL",
         costs,
+        mib: None,
     }];
     let claims = vec![
         Claim::median("wall time", samples[0].walls(), Goal::AtMost(0.1), " s"),

@@ -73,6 +73,7 @@ pub(super) fn stops(scene: &Scene) -> Outcome<Section> {
     let samples = vec![Samples {
         name: "callao get --mirror",
         costs,
+        mib: None,
     }];
     Ok(Section {
         mib: Some(image.mib()),

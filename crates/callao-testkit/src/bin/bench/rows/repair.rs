@@ -42,6 +42,7 @@ pub(super) fn run(scene: &Scene) -> Outcome<Section> {
         samples: vec![Samples {
             name: "callao cache repair of one damaged leaf",
             costs,
+            mib: None,
         }],
         claims: vec![Claim::worst(
             "bytes sent by the server",
