@@ -180,7 +180,8 @@ impl Client {
         self.wants().outstanding() > 0
     }
 
-    fn look_through(&self, quiet: Duration) {
+    /// Whether something is asked again.
+    fn look_through(&self, quiet: Duration) -> bool {
         let window = self.pace().patience();
         let mut wants = self.wants();
         // While something arrives, only what is long overdue is asked again: it may just be in line.
@@ -189,7 +190,7 @@ impl Client {
         } else {
             window
         };
-        wants.ask_again(self.since.elapsed(), patience);
+        wants.ask_again(self.since.elapsed(), patience)
     }
 
     fn fail(&self, loss: Loss) {
@@ -294,7 +295,12 @@ pub(crate) async fn run(hub: Arc<Hub>, link: Arc<Link>) {
             () = link.over.cancelled() => break,
             () = link.client.wake.notified() => {}
             () = sleep(tick) => {
-                link.client.look_through(link.quiet_for());
+                // What was written may have been lost with its stream: a peer may give one up without a word.
+                if link.client.look_through(link.quiet_for())
+                    && let Some(stream) = out.stream.take()
+                {
+                    hub.finish(stream);
+                }
             }
         }
         if let Err(why) = write_wants(&link, &mut out).await {

@@ -163,8 +163,8 @@ impl Wants {
         }
     }
 
-    /// Asks again what stayed away for `patience`; gives up what was asked too often.
-    pub(crate) fn ask_again(&mut self, now: Duration, patience: Duration) {
+    /// Asks again what stayed away for `patience`; gives up what was asked too often. `true`: something is asked again.
+    pub(crate) fn ask_again(&mut self, now: Duration, patience: Duration) -> bool {
         let late = |want: &Want| {
             want.sent
                 .is_some_and(|sent| now.saturating_sub(sent) >= patience)
@@ -176,6 +176,7 @@ impl Wants {
             .map(|(key, want)| (want.priority, *key))
             .collect();
         overdue.sort_unstable_by_key(|(priority, _)| std::cmp::Reverse(*priority));
+        let mut again = false;
         for (_, key) in overdue {
             let Some(want) = self.table.get_mut(&key) else {
                 continue;
@@ -189,7 +190,9 @@ impl Wants {
             want.sent = None;
             self.to_cancel.push(want.cid);
             self.to_ask.push_back(key);
+            again = true;
         }
+        again
     }
 
     /// Nothing will be answered any more.

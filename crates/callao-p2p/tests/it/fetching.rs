@@ -24,6 +24,18 @@ impl Observer for Events {
     }
 }
 
+impl Events {
+    /// Places that were dropped, and whether they lied.
+    pub(crate) fn dropped(&self) -> Vec<(String, bool)> {
+        let dropped = |event: &Event| match event {
+            Event::Dropped { source, lied, .. } => Some((source.place.clone(), *lied)),
+            _ => None,
+        };
+        let events = self.0.lock().expect("no test panics in here");
+        events.iter().filter_map(dropped).collect()
+    }
+}
+
 /// Fetches the file with this root; its bytes and the report, or the error, and what happened.
 pub(crate) async fn fetch(
     root: Cid,

@@ -7,7 +7,11 @@
 mod connecting;
 mod dht;
 mod fetching;
+mod helia;
+mod hostile;
 mod memory;
 mod nodes;
+mod raw;
 mod real_kubo;
+mod speech;
 mod transfer;

@@ -116,7 +116,7 @@ mod tests {
             ("oci://127.0.0.1:5000/images:1", false),
             ("oci://localhost:5000/images:1", false),
             ("file:///etc/passwd", false),
-            ("/home/me/disk.img", false),
+            ("/data/disk.img", false),
             ("", false),
         ];
         for (location, public) in table {
