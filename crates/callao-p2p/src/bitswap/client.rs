@@ -2,7 +2,7 @@
 //! ahead it pays to ask. The rules are in [`wants`](super::wants). Must not know what the blocks are for.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use callao_content::Cid;
 use futures::io::AsyncWriteExt;
 use libp2p::Stream;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::hub::Hub;
 use super::link::{Link, NoStream};
@@ -47,7 +47,6 @@ pub(crate) struct Client {
     count: Arc<Semaphore>,
     pace: Mutex<Pace>,
     strays: AtomicU64,
-    lying: AtomicBool,
     next_waiter: AtomicU64,
     since: Instant,
 }
@@ -62,7 +61,6 @@ impl Client {
             count: Arc::new(Semaphore::new(WANTS_OUTSTANDING_COUNT_MAX)),
             pace: Mutex::new(Pace::new()),
             strays: AtomicU64::new(0),
-            lying: AtomicBool::new(false),
             next_waiter: AtomicU64::new(0),
             since,
         }
@@ -163,8 +161,7 @@ impl Client {
 
     /// The peer broke the rules: nothing that is still wanted of it will come.
     pub(crate) fn lies(&self) {
-        self.lying.store(true, Ordering::Relaxed);
-        self.wants().fail(Loss::False);
+        self.wants().end(Loss::False);
     }
 
     /// The peer says what it has.
@@ -191,11 +188,6 @@ impl Client {
             window
         };
         wants.ask_again(self.since.elapsed(), patience)
-    }
-
-    fn fail(&self, loss: Loss) {
-        let lying = self.lying.load(Ordering::Relaxed);
-        self.wants().fail(if lying { Loss::False } else { loss });
     }
 
     fn wants(&self) -> MutexGuard<'_, Wants> {
@@ -285,16 +277,15 @@ impl Pace {
 /// Writes the wants of one peer, until the peer is gone.
 pub(crate) async fn run(hub: Arc<Hub>, link: Arc<Link>) {
     let mut out = Out::default();
+    // An interval, so that a steady stream of wants does not put the check off for ever.
+    let mut check = interval(WANT_CHECK_INTERVAL);
+    check.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let tick = if link.client.is_waiting() || out.stream.is_some() {
-            WANT_CHECK_INTERVAL
-        } else {
-            Duration::MAX
-        };
+        let active = link.client.is_waiting() || out.stream.is_some();
         tokio::select! {
             () = link.over.cancelled() => break,
             () = link.client.wake.notified() => {}
-            () = sleep(tick) => {
+            _ = check.tick(), if active => {
                 // What was written may have been lost with its stream: a peer may give one up without a word.
                 if link.client.look_through(link.quiet_for())
                     && let Some(stream) = out.stream.take()
@@ -309,7 +300,7 @@ pub(crate) async fn run(hub: Arc<Hub>, link: Arc<Link>) {
                 NoStream::NotSpoken => Loss::NotSpoken,
                 NoStream::Failed | NoStream::Gone => Loss::Disconnected,
             };
-            link.client.fail(loss);
+            link.client.wants().fail(loss);
         }
         if out.is_idle()
             && let Some(stream) = out.stream.take()
@@ -317,7 +308,7 @@ pub(crate) async fn run(hub: Arc<Hub>, link: Arc<Link>) {
             hub.finish(stream);
         }
     }
-    link.client.fail(Loss::Disconnected);
+    link.client.wants().end(Loss::Disconnected);
 }
 
 /// The stream that wants are written on.

@@ -89,12 +89,17 @@ pub(crate) struct Wants {
     settled_order: VecDeque<Key>,
     asked: i32,
     introduced: bool,
+    /// Nothing is asked any more, for this reason.
+    over: Option<Loss>,
 }
 
 impl Wants {
     /// Somebody wants a block, or wants to know whether it is there.
     pub(crate) fn want(&mut self, cid: Cid, what: Asked, waiter: Waiter) {
         let key = *cid.hash();
+        if let Some(loss) = self.over {
+            return tell(&waiter, &key, Answer::Lost(loss));
+        }
         self.asked = self.asked.wrapping_add(1) & 0x3fff_ffff;
         let priority = i32::MAX - self.asked;
         let want = self.table.entry(key).or_insert_with(|| Want {
@@ -205,6 +210,12 @@ impl Wants {
                 tell(&waiter, &key, Answer::Lost(loss));
             }
         }
+    }
+
+    /// Nothing will ever be answered any more: later wants are lost at once. The first reason stays.
+    pub(crate) fn end(&mut self, loss: Loss) {
+        let loss = *self.over.get_or_insert(loss);
+        self.fail(loss);
     }
 
     /// The next message: entries, and whether they replace what was wanted before.
@@ -428,6 +439,19 @@ mod tests {
         }
         wants.want(cid(1), Asked::Block, me);
         assert_eq!(said(wants.next_message(at(0))), "full w1");
+    }
+
+    #[test]
+    fn after_the_end_a_want_is_lost_at_once() {
+        let (mut wants, (me, mut answers)) = (Wants::default(), waiter(1));
+        wants.end(Loss::False);
+        wants.end(Loss::Disconnected);
+        wants.want(cid(1), Asked::Block, me);
+        assert_eq!(
+            answers.try_recv().expect("told").1,
+            Answer::Lost(Loss::False)
+        );
+        assert_eq!(said(wants.next_message(at(0))), "-");
     }
 
     #[test]
