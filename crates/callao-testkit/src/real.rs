@@ -4,6 +4,7 @@
 //! puts what it builds. Everything started here listens on loopback, keeps all its files in the directory it is given,
 //! and ends, by its process id, when dropped.
 
+pub mod chromium;
 pub mod kubo;
 pub mod nginx;
 pub mod oras;
@@ -15,6 +16,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+pub use chromium::Chromium;
 pub use kubo::{Daemon, Kubo};
 pub use nginx::{Nginx, NginxOptions};
 pub use oras::Oras;
@@ -29,6 +31,8 @@ pub const KUBO_VARIABLE: &str = "CALLAO_TEST_KUBO";
 pub const REGISTRY_VARIABLE: &str = "CALLAO_TEST_REGISTRY";
 /// Names the oras to use.
 pub const ORAS_VARIABLE: &str = "CALLAO_TEST_ORAS";
+/// Names the Chromium to use.
+pub const CHROMIUM_VARIABLE: &str = "CALLAO_TEST_CHROMIUM";
 /// Names the limactl to use; there is no other way to find one.
 pub const LIMACTL_VARIABLE: &str = "CALLAO_TEST_LIMACTL";
 

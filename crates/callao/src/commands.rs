@@ -9,7 +9,7 @@ use crate::host::Host;
 use crate::output::Output;
 use crate::settings::Overrides;
 
-mod add;
+pub(crate) mod add;
 mod cache;
 mod completions;
 mod demo;

@@ -28,6 +28,8 @@ pub const IPFS_PATH: &str = "IPFS_PATH";
 pub const XDG_CACHE_HOME: &str = "XDG_CACHE_HOME";
 /// Base of the configuration directory.
 pub const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
+/// Base of the data directory: files that came by the dashboard.
+pub const XDG_DATA_HOME: &str = "XDG_DATA_HOME";
 /// The home directory.
 pub const HOME: &str = "HOME";
 /// Cache base on Windows.

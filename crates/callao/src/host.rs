@@ -106,6 +106,27 @@ impl Host {
         Some(base.join("callao/config.toml"))
     }
 
+    /// Where callao keeps what is the user's own: `$XDG_DATA_HOME/callao`, or `~/.local/share/callao`.
+    ///
+    /// # Errors
+    /// Neither is set.
+    pub fn data_dir(&self) -> Result<PathBuf, String> {
+        let base = match self.variable(env_vars::XDG_DATA_HOME).map(PathBuf::from) {
+            Some(dir) if dir.is_absolute() => dir,
+            Some(dir) => {
+                return Err(format!(
+                    "$XDG_DATA_HOME is `{}`, which is not an absolute path",
+                    dir.display()
+                ));
+            }
+            None => self
+                .home()
+                .ok_or("neither $XDG_DATA_HOME nor $HOME is set")?
+                .join(".local/share"),
+        };
+        Ok(base.join("callao"))
+    }
+
     /// A path as the user means it: relative to the working directory, `~/` the home directory.
     pub fn path(&self, text: &str) -> PathBuf {
         let expanded = match (text.strip_prefix("~/"), self.home()) {
@@ -434,6 +455,31 @@ mod tests {
         for (host, want) in cases {
             assert_eq!(
                 host.user_cache_dir(),
+                want.map(PathBuf::from).map_err(String::from)
+            );
+        }
+    }
+
+    #[test]
+    fn data_is_kept_where_the_desktop_wants_it() {
+        for (variables, want) in [
+            ([("HOME", "/h"), ("XDG_DATA_HOME", "/d")], Ok("/d/callao")),
+            (
+                [("HOME", "/h"), ("XDG_DATA_HOME", "")],
+                Ok("/h/.local/share/callao"),
+            ),
+            (
+                [("HOME", "/h"), ("XDG_DATA_HOME", "d")],
+                Err("$XDG_DATA_HOME is `d`, which is not an absolute path"),
+            ),
+            (
+                [("HOME", ""), ("XDG_DATA_HOME", "")],
+                Err("neither $XDG_DATA_HOME nor $HOME is set"),
+            ),
+        ] {
+            let host = Host::with_variables(variables);
+            assert_eq!(
+                host.data_dir(),
                 want.map(PathBuf::from).map_err(String::from)
             );
         }

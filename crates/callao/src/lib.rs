@@ -11,6 +11,7 @@ use clap::Parser;
 pub mod app;
 pub mod cli;
 pub mod commands;
+pub mod dashboard;
 mod demo;
 mod doctor;
 pub mod env_vars;

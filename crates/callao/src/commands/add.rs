@@ -41,6 +41,13 @@ pub(crate) fn run(app: &App, args: &AddArgs) -> Result<(), CommandError> {
     Ok(())
 }
 
+/// A file that came by the dashboard: as `add FILE` without flags does.
+pub(crate) fn register(app: &App, path: &Path) -> Result<json::Added, CommandError> {
+    let profile = Profile::KuboCidV1;
+    let added = add(app, &AddArgs::default(), path, profile.shape())?;
+    Ok(told(path, &added, profile.name()))
+}
+
 /// The shape that the flags describe, and what it is called.
 fn shape(args: &AddArgs) -> Result<(Shape, &'static str), CommandError> {
     let profile =
@@ -106,16 +113,20 @@ fn add(app: &App, args: &AddArgs, file: &Path, shape: Shape) -> Result<Added, Co
     })
 }
 
-fn show(app: &App, given: &Path, added: &Added, profile: &str) {
-    let root = added.layout.root();
-    app.output.json(&json::Added {
+fn told(given: &Path, added: &Added, profile: &str) -> json::Added {
+    json::Added {
         kind: "result",
         path: given.display().to_string(),
         size: added.layout.size(),
         digest: added.digest.to_string(),
-        cid: cid::text(root),
+        cid: cid::text(added.layout.root()),
         profile: profile.into(),
-    });
+    }
+}
+
+fn show(app: &App, given: &Path, added: &Added, profile: &str) {
+    let root = added.layout.root();
+    app.output.json(&told(given, added, profile));
     let name = added
         .path
         .file_name()
