@@ -7,9 +7,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// What one buffer usually holds.
 pub(super) const PIECE_BYTES: usize = 1 << 20;
-/// Bytes in buffers for clients on this computer, and as many again for all others: slow guests do not take the owner's.
-const BUDGET_BYTES: usize = 40 << 20;
-/// The budget is counted in these.
+/// Bytes in the buffers that answers are sent from, for clients on this computer, and as many again for all others: slow
+/// guests do not take the owner's.
+const SENDING_BYTES_MAX: usize = 32 << 20;
+/// And for reading ahead. It is apart, so that whoever reads ahead keeps nobody from sending.
+const AHEAD_BYTES_MAX: usize = 16 << 20;
+/// Budgets are counted in these.
 const UNIT_BYTES: usize = 64 << 10;
 /// Free buffers that are kept while something is being answered, and afterwards.
 const KEPT_BUSY_COUNT_MAX: usize = 24;
@@ -18,9 +21,15 @@ const KEPT_IDLE_COUNT_MAX: usize = 2;
 /// All buffers of one server.
 #[derive(Debug)]
 pub(super) struct Buffers {
-    local: Arc<Semaphore>,
-    guests: Arc<Semaphore>,
+    local: Budget,
+    guests: Budget,
     free: Mutex<Free>,
+}
+
+#[derive(Debug)]
+struct Budget {
+    sending: Arc<Semaphore>,
+    ahead: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
@@ -43,7 +52,10 @@ pub(super) struct Answering(Arc<Buffers>);
 
 impl Buffers {
     pub(super) fn new() -> Arc<Self> {
-        let budget = || Arc::new(Semaphore::new(BUDGET_BYTES / UNIT_BYTES));
+        let budget = || Budget {
+            sending: Arc::new(Semaphore::new(SENDING_BYTES_MAX / UNIT_BYTES)),
+            ahead: Arc::new(Semaphore::new(AHEAD_BYTES_MAX / UNIT_BYTES)),
+        };
         Arc::new(Buffers {
             local: budget(),
             guests: budget(),
@@ -54,7 +66,7 @@ impl Buffers {
     /// A buffer for so many bytes, now or when others have gone back. An answer that holds none may wait for one: those
     /// that hold one send it or are ended.
     pub(super) async fn lease(self: &Arc<Self>, bytes: usize, local: bool) -> Lease {
-        let budget = Arc::clone(self.budget(local));
+        let budget = Arc::clone(&self.budget(local).sending);
         match budget.acquire_many_owned(units(bytes)).await {
             Ok(permit) => self.leased(permit),
             // The budget is never closed.
@@ -64,7 +76,7 @@ impl Buffers {
 
     /// A buffer, if there is one now: for reading ahead.
     pub(super) fn try_lease(self: &Arc<Self>, bytes: usize, local: bool) -> Option<Lease> {
-        let budget = Arc::clone(self.budget(local));
+        let budget = Arc::clone(&self.budget(local).ahead);
         let permit = budget.try_acquire_many_owned(units(bytes)).ok()?;
         Some(self.leased(permit))
     }
@@ -74,7 +86,7 @@ impl Buffers {
         Answering(Arc::clone(self))
     }
 
-    fn budget(&self, local: bool) -> &Arc<Semaphore> {
+    fn budget(&self, local: bool) -> &Budget {
         if local { &self.local } else { &self.guests }
     }
 
@@ -135,8 +147,7 @@ impl Free {
 }
 
 fn units(bytes: usize) -> u32 {
-    let all = BUDGET_BYTES / UNIT_BYTES;
-    bytes.div_ceil(UNIT_BYTES).clamp(1, all) as u32
+    bytes.div_ceil(UNIT_BYTES).max(1) as u32
 }
 
 #[cfg(test)]
@@ -152,14 +163,15 @@ mod tests {
             lease.bytes.resize(1000, 7);
             lease
         };
-        let leases: Vec<Lease> = (0..40).map(|_| take()).collect();
+        let leases: Vec<Lease> = (0..16).map(|_| take()).collect();
         assert!(buffers.try_lease(1, true).is_none(), "all are out");
         assert!(buffers.try_lease(1, false).is_some(), "others have theirs");
         let sent: Vec<Bytes> = leases.into_iter().map(Lease::into_bytes).collect();
         let part = sent[0].slice(10..20);
         drop(sent);
-        assert_eq!(buffers.free().buffers.len(), KEPT_BUSY_COUNT_MAX);
+        assert_eq!(buffers.free().buffers.len(), 15, "one is in use yet");
         assert_eq!(&part[..], &[7; 10]);
+        drop(part);
         assert!(take().bytes.capacity() >= 1000, "used again");
         drop(answering);
         assert_eq!(buffers.free().buffers.len(), KEPT_IDLE_COUNT_MAX);

@@ -93,7 +93,7 @@ mod tests {
         ] {
             assert_eq!(
                 left(filter, "", &all, &[]).as_deref(),
-                Some(wanted).map(strings).as_deref()
+                Some(strings(wanted)).as_deref()
             );
         }
         assert_eq!(left("webtransport", "", &all, &[]), None);

@@ -15,7 +15,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -81,18 +82,9 @@ impl Server {
             bind_one(*address).map_err(failed)
         };
         let listeners = addresses.iter().map(listen).collect::<Result<_, _>>()?;
-        let options = &backend.options;
-        let gateway = Gateway {
-            buffers: Buffers::new(),
-            guests: Arc::new(Semaphore::new(options.lan_answers_max)),
-            local_connections: Arc::new(Semaphore::new(options.connections_max)),
-            guest_connections: Arc::new(Semaphore::new(options.connections_max)),
-            by_guest: Mutex::default(),
-            backend,
-        };
         Ok(Server {
             listeners,
-            gateway: Arc::new(gateway),
+            gateway: Gateway::new(backend),
         })
     }
 
@@ -154,6 +146,8 @@ async fn accept(
             continue;
         };
         let client = Client { address };
+        // Without it small answers are sent later, that is all.
+        stream.set_nodelay(true).unwrap_or(());
         // Beyond the bounds the connection is closed at once.
         if let Some(seat) = Seat::take(&gateway, client) {
             let (gateway, shutdown) = (Arc::clone(&gateway), shutdown.clone());
@@ -211,20 +205,30 @@ impl Drop for Seat {
 }
 
 impl Gateway {
+    fn new(backend: Arc<Backend>) -> Arc<Self> {
+        let options = &backend.options;
+        Arc::new(Gateway {
+            buffers: Buffers::new(),
+            guests: Arc::new(Semaphore::new(options.lan_answers_max)),
+            local_connections: Arc::new(Semaphore::new(options.connections_max)),
+            guest_connections: Arc::new(Semaphore::new(options.connections_max)),
+            by_guest: Mutex::default(),
+            backend,
+        })
+    }
+
     fn by_guest(&self) -> std::sync::MutexGuard<'_, HashMap<IpAddr, u32>> {
         self.by_guest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 async fn connection(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     client: Client,
     gateway: Arc<Gateway>,
     seat: Seat,
     shutdown: CancellationToken,
 ) {
-    // Without it small answers are sent later, that is all.
-    stream.set_nodelay(true).unwrap_or(());
     let service = service_fn(move |request| {
         let gateway = Arc::clone(&gateway);
         async move { Ok::<_, Infallible>(serve(&gateway, client, request).await) }
@@ -301,3 +305,6 @@ fn counted(body: Body, running: Running) -> Body {
     });
     answer::stream(pieces)
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,6 +33,7 @@ pub(crate) struct Run {
 }
 
 /// A file with everything that names it.
+#[derive(Debug)]
 pub(crate) struct Sample {
     pub(crate) bytes: Arc<[u8]>,
     pub(crate) layout: Layout,
