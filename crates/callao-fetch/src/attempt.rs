@@ -356,6 +356,10 @@ impl<'a> Attempt<'a> {
 
     /// Does whatever can be done now.
     fn drive(&mut self, more_to_come: bool) -> Result<(), Error> {
+        if !more_to_come {
+            // Whoever looks for the layout must not wait for sources that will never come.
+            self.layout_late = None;
+        }
         self.settle_mode();
         self.feed_pipeline()?;
         if let Some(size) = self.plan.size()

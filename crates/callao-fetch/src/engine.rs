@@ -117,13 +117,15 @@ pub async fn run(fetch: Fetch) -> Result<Finished, Error> {
     finish(&wanted, &around, outcome, wrong_cid).await
 }
 
-/// The file that an IPFS address names: through directories, or the address itself.
+/// The file that an IPFS address names: through directories, or the address itself. Further sources may come through
+/// `late`; they are waited for when no other has a block.
 pub async fn resolve(
     address: &IpfsAddress,
     sources: &[Arc<dyn Source>],
+    late: Option<mpsc::Receiver<Arc<dyn Source>>>,
     cancel: &CancellationToken,
 ) -> Result<Target, Error> {
-    let mut finder = BlockFinder::new(sources.to_vec(), None);
+    let mut finder = BlockFinder::new(sources.to_vec(), late);
     tokio::select! {
         () = cancel.cancelled() => Err(Error::Interrupted),
         target = finder.resolve(address) => target,

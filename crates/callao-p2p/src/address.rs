@@ -47,6 +47,14 @@ pub(crate) fn has_transport(address: &Multiaddr) -> bool {
     transport && parts.next().is_none()
 }
 
+/// Whether this can be a peer's address, with or without its ID.
+///
+/// # Errors
+/// [`Error::Address`] with the reason.
+pub fn check_address(text: &str) -> Result<(), Error> {
+    parse(text).map(|_| ())
+}
+
 /// The peer with this ID, in either of its spellings (`12D3Koo...`, `bafz...`).
 pub(crate) fn parse_peer(text: &str) -> Result<PeerId, Error> {
     let refuse = |reason: String| Error::Address {

@@ -19,6 +19,7 @@ mod source;
 mod transport;
 pub mod upload;
 
+pub use address::check_address;
 pub use error::Error;
 pub use key::NodeKey;
 pub use node::{Node, Stats};

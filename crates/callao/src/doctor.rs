@@ -113,6 +113,7 @@ pub(crate) fn findings(app: &App, args: &SourceArgs) -> Result<Vec<Finding>, Com
     all.extend(judge::connection(&network));
     all.extend(judge::gateways(&network));
     all.extend(judge::routers(&network));
+    all.extend(judge::peers(&network));
     all.push(judge::proxies(&here::proxies(app)));
     all.push(judge::certificates(&here::certificates(app)));
     all.push(judge::clock(&network.clock));

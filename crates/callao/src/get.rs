@@ -1,5 +1,5 @@
 //! From WHAT to files: what is meant (`what`), what that needs (`needs`), which files in which order (`plan`,
-//! `satisfy`), what is here already (`held`, `fresh`), whom to ask (`sources`), the run of one file (`run`), where its
+//! `satisfy`), what is here already (`held`, `fresh`), whom to ask (`sources`, `peers`), the run of one file (`run`), where its
 //! bytes go (`publish`), and what is said about it (`report`). A damaged file is completed by `again`.
 
 pub(crate) mod again;
@@ -8,6 +8,7 @@ mod fresh;
 pub(crate) mod hashing;
 pub(crate) mod held;
 pub(crate) mod needs;
+pub(crate) mod peers;
 pub(crate) mod plan;
 mod publish;
 mod report;

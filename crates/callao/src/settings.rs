@@ -38,6 +38,8 @@ pub struct Settings {
     pub kubo_repository: Option<PathBuf>,
     /// RPC address of a kubo on this computer, when the settings name one.
     pub kubo_api: Option<String>,
+    /// Peers.
+    pub peers: PeerSettings,
     /// Hosts of registries to which plain http is spoken.
     pub allow_http: Vec<String>,
     /// `REGISTRY=HOST`: token servers of another name.
@@ -50,6 +52,17 @@ pub struct Settings {
     pub answer: Duration,
     /// Time without a byte after which a transfer is dead.
     pub stall: Duration,
+}
+
+/// Section `[peers]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PeerSettings {
+    /// Multiaddrs of peers that are always asked.
+    pub connect: Vec<String>,
+    /// Whether the local network is asked (discovery `public` and `lan`).
+    pub mdns: bool,
+    /// Multiaddrs where the public DHT begins (discovery `public`); empty: it is not asked.
+    pub bootstrap: Vec<String>,
 }
 
 /// What flags of a command override.
@@ -110,6 +123,8 @@ struct File {
     #[serde(default)]
     kubo: Kubo,
     #[serde(default)]
+    peers: Peers,
+    #[serde(default)]
     registries: Registries,
     #[serde(default)]
     locks: Locks,
@@ -122,6 +137,33 @@ struct File {
 struct Kubo {
     repository: Option<String>,
     api: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Peers {
+    connect: Option<Vec<String>>,
+    mdns: Option<bool>,
+    bootstrap: Option<Vec<String>>,
+}
+
+impl Peers {
+    fn take_over(&mut self, stronger: Peers) {
+        let weaker = std::mem::take(self);
+        *self = Peers {
+            connect: stronger.connect.or(weaker.connect),
+            mdns: stronger.mdns.or(weaker.mdns),
+            bootstrap: stronger.bootstrap.or(weaker.bootstrap),
+        };
+    }
+
+    fn decide(self) -> PeerSettings {
+        PeerSettings {
+            connect: self.connect.unwrap_or_default(),
+            mdns: self.mdns.unwrap_or(false),
+            bootstrap: self.bootstrap.unwrap_or_default(),
+        }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -160,6 +202,7 @@ impl File {
         over(&mut self.cache_dir, stronger.cache_dir);
         over(&mut self.kubo.repository, stronger.kubo.repository);
         over(&mut self.kubo.api, stronger.kubo.api);
+        self.peers.take_over(stronger.peers);
         let (mine, theirs) = (&mut self.registries, stronger.registries);
         over(&mut mine.allow_http, theirs.allow_http);
         over(&mut mine.token_servers, theirs.token_servers);
@@ -254,6 +297,7 @@ impl File {
             routers: self.routers.unwrap_or_default(),
             kubo_repository: repository.or_else(|| host.home().map(|home| home.join(".ipfs"))),
             kubo_api: self.kubo.api.filter(|text| !text.is_empty()),
+            peers: self.peers.decide(),
             allow_http: self.registries.allow_http.unwrap_or_default(),
             token_servers: self.registries.token_servers.unwrap_or_default(),
             lock_wait: Duration::from_secs(lock_seconds),

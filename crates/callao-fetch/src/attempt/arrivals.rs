@@ -87,7 +87,8 @@ impl Attempt<'_> {
     /// Gives up on the layout: the whole digest decides.
     pub(super) fn import(&mut self) {
         self.mode = Mode::Importing;
-        for (range, _) in &self.given_by {
+        for (range, source) in &self.given_by {
+            self.entries[*source].given += range.end - range.start;
             self.done.insert(range.clone());
         }
     }

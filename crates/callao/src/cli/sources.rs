@@ -16,6 +16,9 @@ pub struct SourceArgs {
     /// CAR files to read from
     #[arg(long, value_name = "FILE", num_args = 1.., help_heading = "Where to look")]
     pub car: Vec<PathBuf>,
+    /// Peers to ask, as /ip4/ADDRESS/tcp/PORT/p2p/ID
+    #[arg(long, value_name = "MULTIADDR", num_args = 1.., help_heading = "Where to look")]
+    pub peer: Vec<String>,
     /// Use no other kinds of source than these
     #[arg(
         long,
@@ -24,7 +27,7 @@ pub struct SourceArgs {
         help_heading = "Where to look"
     )]
     pub only: Vec<Kind>,
-    /// Where to look besides the places that are named: public gateways, this computer, or nowhere
+    /// Where to look besides the places that are named: everywhere, the local network, or nowhere
     #[arg(long, value_name = "SCOPE", help_heading = "Where to look")]
     pub discovery: Option<Discovery>,
     /// Which registries may be spoken to how.
@@ -61,15 +64,19 @@ pub enum Kind {
     File,
     /// Registries of OCI artifacts
     Oci,
+    /// Peers that speak bitswap
+    Bitswap,
+    /// Other callaos on the local network
+    Lan,
 }
 
 /// Where callao may look on its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Discovery {
-    /// Public gateways and routers, and a kubo on this computer
+    /// Public gateways, routers and peers, the local network, and this computer
     Public,
-    /// A kubo on this computer
+    /// Peers on the local network, and a kubo on this computer
     Lan,
     /// Only the places that you or the template name
     None,

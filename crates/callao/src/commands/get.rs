@@ -88,7 +88,7 @@ fn whats(app: &App, args: &mut GetArgs) -> Result<Vec<What>, CommandError> {
 /// Flags that take several values swallow a WHAT that comes after them: `--mirror URL WHAT -o FILE`. If no other
 /// WHAT is there, the last value of such a list is it.
 fn take_what_from_lists(args: &mut GetArgs, arguments: &[std::ffi::OsString]) {
-    const LISTS: [&str; 4] = ["--mirror", "--gateway", "--kubo", "--car"];
+    const LISTS: [&str; 5] = ["--mirror", "--gateway", "--kubo", "--peer", "--car"];
     if !args.what.is_empty() {
         return;
     }
@@ -112,6 +112,7 @@ fn take_what_from_lists(args: &mut GetArgs, arguments: &[std::ffi::OsString]) {
             "--mirror" => remove(&mut args.mirror, what),
             "--gateway" => remove(&mut args.sources.gateway, what),
             "--kubo" => remove(&mut args.sources.kubo, what),
+            "--peer" => remove(&mut args.sources.peer, what),
             _ => remove(&mut args.sources.car, std::path::Path::new(what)),
         }
         args.what.push(what.into());

@@ -212,11 +212,12 @@ pub(crate) fn discovery(facts: &NetworkFacts) -> Finding {
     }
     let found = match facts.discovery {
         Discovery::Public => {
-            "`public`: gateways and routers of the settings, and a kubo on this computer, besides the places that you \
-             or a template name"
+            "`public`: gateways and routers of the settings, peers, and a kubo on this computer, besides the places that \
+             you or a template name"
         }
         Discovery::Lan => {
-            "`lan`: a kubo on this computer, besides the places that you or a template name"
+            "`lan`: peers on the local network, and a kubo on this computer, besides the places that you or a template \
+             name"
         }
         Discovery::None => "`none`: only the places that you or a template name",
     };
@@ -323,6 +324,28 @@ pub(crate) fn gateways(facts: &NetworkFacts) -> Vec<Finding> {
         )
     };
     gateways.map(judge).collect()
+}
+
+/// Peers that were named, and those that are on the local network.
+pub(crate) fn peers(facts: &NetworkFacts) -> Vec<Finding> {
+    let name = "peer";
+    let is_peer =
+        |asked: &&Asked| matches!(asked.source.kind, SourceKind::Bitswap | SourceKind::Lan);
+    let judge = |asked: &Asked| {
+        let place = &asked.source.place;
+        if asked.answer == Answer::Network {
+            return Finding::warning(name, format!("{place}: {}", reason(asked))).fix(
+                "others are asked as well; correct --peer, or `peers.connect` in the settings",
+            );
+        }
+        let version = asked.abilities.version.as_deref();
+        let is = version.map_or_else(String::new, |version| format!(" is {version} and"));
+        Finding::ok(
+            name,
+            format!("{place}{is} answers ({} ms)", asked.latency_ms),
+        )
+    };
+    facts.sources.iter().filter(is_peer).map(judge).collect()
 }
 
 pub(crate) fn routers(facts: &NetworkFacts) -> Vec<Finding> {

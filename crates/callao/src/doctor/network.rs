@@ -4,6 +4,7 @@ use std::path::Path;
 
 use callao_content::{Cid, cid};
 use callao_store::foreign::flatfs::Flatfs;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::facts::{ClockFacts, NetworkFacts, RepositoryFacts};
@@ -11,6 +12,7 @@ use crate::app::App;
 use crate::cli::SourceArgs;
 use crate::error::CommandError;
 use crate::explain::ask::{self, Asked, AskedRouter};
+use crate::get::peers::Names;
 use crate::get::plan::{Noun, Want};
 use crate::get::run;
 use crate::get::sources::Places;
@@ -21,6 +23,8 @@ const EMPTY_FILE: &str = "bafkqaaa";
 /// The empty directory: countless nodes have it.
 const EMPTY_DIRECTORY: &str = "bafybeiczsscdsbs7ffqz55asqdf3smv6klcw3gofszvwlyarci47bgf354";
 const SMALL_FILE_BYTES_MAX: u64 = 4096;
+/// Peers that are told of.
+const PEERS_COUNT_MAX: usize = 16;
 
 /// Asks everybody whom the settings and flags allow.
 ///
@@ -68,12 +72,21 @@ async fn ask_all(
     {
         sources.spawn(async move { (index, ask::ask(&source, Some(file), wait, None).await) });
     }
+    let (found, late) = mpsc::channel(PEERS_COUNT_MAX);
+    let names = Names {
+        root: Some(file),
+        digest: None,
+    };
+    // Whom routers name for a directory that countless nodes have is of no interest here.
+    drop(places.look_for_peers(names, found)?);
     let mut routers = JoinSet::new();
     for (index, search) in places.searches(Some(directory))?.into_iter().enumerate() {
-        routers.spawn(async move { (index, ask::router(search, wait).await.0) });
+        routers.spawn(async move { (index, ask::router(search, wait, None).await.0) });
     }
-    let (sources, routers) = tokio::join!(sources.join_all(), routers.join_all());
-    Ok((in_order(sources), in_order(routers)))
+    let peers = ask::peers(late, Some(file), wait);
+    let (sources, routers, peers) = tokio::join!(sources.join_all(), routers.join_all(), peers);
+    let sources = in_order(sources).into_iter().chain(peers);
+    Ok((sources.collect(), in_order(routers)))
 }
 
 fn in_order<T>(mut all: Vec<(usize, T)>) -> Vec<T> {

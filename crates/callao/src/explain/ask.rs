@@ -9,15 +9,17 @@ use callao_fetch::engine;
 use callao_fetch::probe::{Probe, probe};
 use callao_fetch::source::{Abilities, Source, SourceError, SourceId, SourceKind};
 use serde::Serialize;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::app::App;
 use crate::error::CommandError;
 use crate::exit_code::ExitCode;
 use crate::get::blobs::{self, Blob, Failure};
+use crate::get::peers::{Names, Told};
 use crate::get::plan::{Location, Want};
 use crate::get::run;
-use crate::get::sources::{Places, Search};
+use crate::get::sources::{Places, Search, tell_through};
 
 /// Gateways of one router that are asked.
 const FOUND_COUNT_MAX: usize = 8;
@@ -68,8 +70,10 @@ pub(crate) enum Answer {
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct AskedRouter {
     pub(crate) place: String,
-    /// Peers with a gateway; `None`: it could not be asked.
+    /// Peers that can be asked; `None`: it could not be asked.
     pub(crate) providers: Option<usize>,
+    /// Addresses of a private network that it named: they are not dialled.
+    pub(crate) refused: usize,
     pub(crate) reason: Option<String>,
     pub(crate) latency_ms: u64,
 }
@@ -110,12 +114,17 @@ pub(crate) async fn about(
                 (index, position, vec![asked], None)
             });
         }
+        let (found, late) = mpsc::channel(FOUND_COUNT_MAX);
+        let digest = want.digest;
+        let told = places.look_for_peers(Names { root, digest }, found)?;
         for (position, search) in places.searches(root)?.into_iter().enumerate() {
+            let told = told.clone();
             tasks.spawn(async move {
-                let (router, found) = look(search, root, wait).await;
+                let (router, found) = look(search, root, wait, told.as_ref()).await;
                 (index, position, found, Some(router))
             });
         }
+        tasks.spawn(async move { (index, usize::MAX, peers(late, root, wait).await, None) });
     }
     let mut answers = tasks.join_all().await;
     answers.sort_by_key(|(_, position, _, router)| (router.is_some(), *position));
@@ -177,8 +186,15 @@ async fn follow(
             .filter(|source| source.traits().blocks)
             .collect();
         let (address, token) = (address.clone(), app.interrupt.token().clone());
+        let names = Names {
+            root: Some(address.cid),
+            digest: None,
+        };
+        let late = places.late(names)?;
         tasks.spawn(async move {
-            let resolved = engine::resolve(&address, &sources, &token);
+            let (late, _looking) =
+                late.map_or((None, None), |late| (Some(late.sources), Some(late.tasks)));
+            let resolved = engine::resolve(&address, &sources, late, &token);
             let followed = match tokio::time::timeout(wait, resolved).await {
                 Ok(Ok(target)) => Ok(target.cid),
                 Ok(Err(error)) => Err(error.to_string()),
@@ -258,8 +274,38 @@ fn answer_of(error: &SourceError) -> Answer {
     }
 }
 
-/// Asks a router; answers also with the gateways that it names.
-pub(crate) async fn router(search: Search, wait: Duration) -> (AskedRouter, Vec<Arc<dyn Source>>) {
+/// Asks the peers that are found within `wait`.
+pub(crate) async fn peers(
+    mut late: mpsc::Receiver<Arc<dyn Source>>,
+    root: Option<Cid>,
+    wait: Duration,
+) -> Vec<Asked> {
+    let mut tasks = JoinSet::new();
+    let end = tokio::time::sleep(wait);
+    tokio::pin!(end);
+    loop {
+        tokio::select! {
+            source = late.recv() => match source {
+                Some(source) if tasks.len() < FOUND_COUNT_MAX => {
+                    tasks.spawn(async move { ask(&source, root, wait, None).await });
+                }
+                Some(_) => {}
+                None => break,
+            },
+            () = &mut end => break,
+        }
+    }
+    let mut asked = tasks.join_all().await;
+    asked.sort_by(|one, other| one.source.place.cmp(&other.source.place));
+    asked
+}
+
+/// Asks a router; answers also with the gateways that it names. Peers are handed on to whoever dials them.
+pub(crate) async fn router(
+    search: Search,
+    wait: Duration,
+    told: Option<&mpsc::Sender<Told>>,
+) -> (AskedRouter, Vec<Arc<dyn Source>>) {
     let place = search.place().trim_end_matches('/').to_owned();
     let begun = Instant::now();
     let mut found: Vec<Arc<dyn Source>> = Vec::new();
@@ -268,13 +314,15 @@ pub(crate) async fn router(search: Search, wait: Duration) -> (AskedRouter, Vec<
             found.push(source);
         }
     };
-    let said = match tokio::time::timeout(wait, search.run(&mut take)).await {
+    let mut tell = tell_through(told);
+    let said = match tokio::time::timeout(wait, search.run(&mut take, &mut tell)).await {
         Ok(said) => said.map_err(|error| error.to_string()),
         Err(_) => Err(format!("no answer within {} ms", wait.as_millis())),
     };
     let router = AskedRouter {
         place,
-        providers: said.as_ref().ok().copied(),
+        providers: said.as_ref().ok().map(|answered| answered.providers),
+        refused: said.as_ref().map_or(0, |answered| answered.refused),
         reason: said.err(),
         latency_ms: milliseconds(begun.elapsed()),
     };
@@ -282,8 +330,13 @@ pub(crate) async fn router(search: Search, wait: Duration) -> (AskedRouter, Vec<
 }
 
 /// Asks a router, then those whom it names.
-async fn look(search: Search, root: Option<Cid>, wait: Duration) -> (AskedRouter, Vec<Asked>) {
-    let (router, found) = router(search, wait).await;
+async fn look(
+    search: Search,
+    root: Option<Cid>,
+    wait: Duration,
+    told: Option<&mpsc::Sender<Told>>,
+) -> (AskedRouter, Vec<Asked>) {
+    let (router, found) = router(search, wait, told).await;
     let mut tasks = JoinSet::new();
     for source in found {
         let place = router.place.clone();

@@ -185,7 +185,11 @@ fn abilities(asked: &Asked) -> Vec<String> {
 
 fn router(router: &AskedRouter) -> String {
     let said = match (router.providers, &router.reason) {
-        (Some(count), _) => format!("{count} peers with a gateway"),
+        (Some(count), _) if router.refused > 0 => format!(
+            "{count} peers; {} addresses of a private network are not dialled",
+            router.refused
+        ),
+        (Some(count), _) => format!("{count} peers"),
         (None, Some(reason)) => reason.clone(),
         (None, None) => "no answer".into(),
     };

@@ -8,6 +8,7 @@ use callao_fetch::engine::Finished;
 use callao_store::staging::Staging;
 
 use super::blobs;
+use super::peers::Names;
 use super::plan::Want;
 use super::report;
 use super::run::{self, Job};
@@ -32,7 +33,11 @@ pub(crate) fn complete(
     let followed = blobs::follow(job, want, runtime)?;
     sources.extend(followed.sources());
     // If only something is too much, nobody has to be asked.
-    let nobody = sources.is_empty();
+    let names = Names {
+        root,
+        digest: want.digest,
+    };
+    let nobody = sources.is_empty() && !job.places.may_find(names)?;
     if nobody && (damaged.is_none() || root.is_none()) {
         let failure = followed.failure();
         return Err(failure.unwrap_or_else(|| run::nobody_to_ask(job, want, root)));

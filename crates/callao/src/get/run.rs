@@ -16,6 +16,7 @@ use tokio::runtime::Runtime;
 
 use super::blobs;
 use super::held;
+use super::peers::Names;
 use super::plan::{Location, Noun, Place, Want};
 use super::{fresh, publish, report, sources, unpack};
 use crate::app::App;
@@ -180,7 +181,12 @@ fn fetch(job: &Job<'_>, want: &Want, recorder: &Arc<Recorder>) -> Result<json::G
     let mut sources = job.places.sources(want, root)?;
     let size = followed.size().filter(|_| sources.is_empty());
     sources.extend(followed.sources());
-    if sources.is_empty() {
+    let names = Names {
+        root,
+        digest: described.digest,
+    };
+    let may_find = job.places.may_find(names)?;
+    if sources.is_empty() && (followed.packed().is_some() || !may_find) {
         return match followed.packed() {
             Some(blob) => unpack::get(job, want, blob, runtime, recorder),
             None => Err(followed
@@ -253,21 +259,34 @@ impl Ask<'_> {
     }
 }
 
-/// Runs the engine, with what routers find meanwhile.
+/// Runs the engine, with what routers and peers bring meanwhile.
 pub(super) fn run_engine(
     job: &Job<'_>,
     runtime: &Runtime,
     root: Option<Cid>,
     fetch: Fetch,
 ) -> Result<Finished, CommandError> {
+    let names = Names {
+        root,
+        digest: fetch.wanted.digest,
+    };
     runtime.block_on(async {
-        let late = job.places.late(root)?;
-        let (late, _routers) =
+        let late = job.places.late(names)?;
+        let (late, _looking) =
             late.map_or((None, None), |late| (Some(late.sources), Some(late.tasks)));
         engine::run(Fetch { late, ..fetch })
             .await
-            .map_err(CommandError::from)
+            .map_err(|error| match error {
+                callao_fetch::error::Error::NoSource { .. } => nobody_found(),
+                other => other.into(),
+            })
     })
+}
+
+/// Peers and routers were asked, and there is no place that could be asked without them.
+fn nobody_found() -> CommandError {
+    CommandError::new(ExitCode::NotFound, "nobody was found who has it")
+        .hint("name a place or a peer that has it (--gateway, --kubo, --car, --peer)")
 }
 
 /// What the engine is asked for.
@@ -392,32 +411,40 @@ pub(super) fn root_of(
         .locations
         .iter()
         .all(|location| !matches!(location.place, Place::Http(_)));
-    if sources.is_empty() {
+    let names = Names {
+        root: Some(address.cid),
+        digest: None,
+    };
+    if sources.is_empty() && !job.places.may_find(names)? {
         return if only_ipfs {
             Err(nobody_to_ask(job, want, Some(address.cid)))
         } else {
             Ok(None)
         };
     }
-    let resolve = engine::resolve(address, &sources, app_token(job));
+    let resolve = async {
+        let late = job.places.late(names)?;
+        let (late, _looking) =
+            late.map_or((None, None), |late| (Some(late.sources), Some(late.tasks)));
+        let resolved = engine::resolve(address, &sources, late, app_token(job)).await;
+        resolved.map_err(CommandError::from)
+    };
     if only_ipfs {
-        return Ok(Some(
-            runtime
-                .block_on(resolve)
-                .map_err(|error| explained(error.into(), want, Some(address.cid)))?
-                .cid,
-        ));
+        let target = runtime
+            .block_on(resolve)
+            .map_err(|error| explained(error, want, Some(address.cid)))?;
+        return Ok(Some(target.cid));
     }
     // The plain URLs need no CID: they are not kept waiting for one.
     let limit = job.app.settings.connect;
     let resolved = runtime.block_on(async { tokio::time::timeout(limit, resolve).await });
     match resolved {
         Ok(Ok(target)) => Ok(Some(target.cid)),
-        Ok(Err(callao_fetch::error::Error::Interrupted)) => Err(CommandError::interrupted()),
+        Ok(Err(error)) if error.kind == ExitCode::Interrupted => Err(error),
         Ok(Err(error)) => {
             job.app
                 .output
-                .detail(format!("The IPFS address is not used: {error}"));
+                .detail(format!("The IPFS address is not used: {}", error.message));
             Ok(None)
         }
         Err(_) => {
@@ -456,7 +483,9 @@ pub(super) fn nobody_to_ask(job: &Job<'_>, want: &Want, root: Option<Cid>) -> Co
     );
     match want.locations.first().map(|location| &location.place) {
         Some(Place::Other(scheme)) => error.hint(format!("{scheme}:// cannot be fetched")),
-        _ if root.is_some() => error.hint("name a place that has it (--gateway, --kubo, --car), or allow more (--discovery, --only)"),
+        _ if root.is_some() => error.hint(
+            "name a place that has it (--gateway, --kubo, --car, --peer), or allow more (--discovery, --only)",
+        ),
         _ => error.hint("--only excludes the places that could have it"),
     }
 }

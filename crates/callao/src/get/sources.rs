@@ -26,12 +26,14 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use url::Url;
 
+use super::peers::{Around, Names, Peers, Told, Wish};
 use super::plan::{Place, Want};
 use crate::app::App;
 use crate::cli::{Discovery, Kind, SourceArgs};
 use crate::error::CommandError;
 use crate::exit_code::ExitCode;
 use crate::host::{self, FileKind};
+use crate::output::Output;
 use crate::registries::Registries;
 
 mod looking;
@@ -57,13 +59,17 @@ pub(crate) struct Places {
     files: Vec<PathBuf>,
     readers: Vec<(SourceKind, String, Arc<dyn BlockReader>)>,
     registries: Registries,
+    peers: Peers,
+    /// There would be peers to look for, if all kinds were allowed.
+    has_peers: bool,
+    output: Arc<Output>,
     clients: Clients,
 }
 
-/// Sources that routers find while a fetch runs.
+/// Sources that are found while a fetch runs: by routers, and by the node of this process.
 pub(crate) struct Late {
     pub(crate) sources: mpsc::Receiver<Arc<dyn Source>>,
-    /// Those who look for them; they end when this is dropped.
+    /// Those who ask routers; they end when this is dropped.
     pub(crate) tasks: JoinSet<()>,
 }
 
@@ -80,6 +86,7 @@ struct Clients {
     plain: OnceCell<Client>,
     blocks: OnceCell<Client>,
     routed: OnceCell<Client>,
+    lan: OnceCell<Client>,
 }
 
 impl Places {
@@ -103,7 +110,12 @@ impl Places {
             waits,
             proxies: Proxies::Environment,
         };
+        let allows = |kind| args.only.is_empty() || args.only.contains(&kind);
+        let wish = Wish::of(settings, &args.peer, allows);
         let mut places = Places {
+            peers: Peers::new(wish, &args.peer)?,
+            has_peers: Wish::of(settings, &args.peer, |_| true).is_something(),
+            output: Arc::clone(&app.output),
             only: args.only.clone(),
             offline: settings.offline,
             waits,
@@ -120,6 +132,7 @@ impl Places {
                 plain: OnceCell::new(),
                 blocks: OnceCell::new(),
                 routed: OnceCell::new(),
+                lan: OnceCell::new(),
             },
         };
         for mirror in mirrors {
@@ -227,29 +240,61 @@ impl Places {
         Ok(sources)
     }
 
-    /// Asks the routers who else has `cid`; what they find comes through the channel, which closes when they are
-    /// done. The tasks end when the set is dropped.
+    /// Looks for whoever else has the file: asks routers, and peers. Sources come through the channel as they are found; it
+    /// closes when nobody is left to look for. `None`: there is nobody to ask. Whoever looks ends when this is dropped.
     /// Must be called on a runtime.
-    pub(crate) fn late(&self, cid: Option<Cid>) -> Result<Option<Late>, CommandError> {
-        let searches = self.searches(cid)?;
-        if searches.is_empty() {
+    pub(crate) fn late(&self, names: Names) -> Result<Option<Late>, CommandError> {
+        let (found, late) = mpsc::channel::<Arc<dyn Source>>(LATE_COUNT_MAX);
+        let told = self.look_for_peers(names, found.clone())?;
+        let searches = self.searches(names.root)?;
+        if searches.is_empty() && told.is_none() {
             return Ok(None);
         }
         let mut tasks = JoinSet::new();
-        let (found, late) = mpsc::channel::<Arc<dyn Source>>(LATE_COUNT_MAX);
         for search in searches {
-            let found = found.clone();
+            let (found, told) = (found.clone(), told.clone());
+            let output = Arc::clone(&self.output);
             tasks.spawn(async move {
+                let place = search.place().to_owned();
                 // Full or closed: there are more than enough, or nobody wants any more.
                 let mut give = |source| found.try_send(source).unwrap_or(());
+                let mut tell = tell_through(told.as_ref());
                 // A router that fails is no reason to stop: it only knows of further places.
-                search.run(&mut give).await.unwrap_or(0);
+                match search.run(&mut give, &mut tell).await {
+                    Ok(answered) if answered.refused > 0 => output.detail(format!(
+                        "Router {place} named {} addresses of a private network: they are not dialled",
+                        answered.refused
+                    )),
+                    Ok(_) => {}
+                    Err(error) => output.detail(format!("Router {place}: {error}")),
+                }
             });
         }
         Ok(Some(Late {
             sources: late,
             tasks,
         }))
+    }
+
+    /// Looks for peers alone, as [`Peers::search`] does.
+    pub(crate) fn look_for_peers(
+        &self,
+        names: Names,
+        found: mpsc::Sender<Arc<dyn Source>>,
+    ) -> Result<Option<mpsc::Sender<Told>>, CommandError> {
+        let around = || {
+            Ok(Around {
+                output: Arc::clone(&self.output),
+                client: self.clients.lan()?,
+                waits: self.waits,
+            })
+        };
+        self.peers.search(around, names, found)
+    }
+
+    /// Whether somebody may be found who has a file with these names, besides the places that are known.
+    pub(crate) fn may_find(&self, names: Names) -> Result<bool, CommandError> {
+        Ok(self.peers.may_find(names) || !self.searches(names.root)?.is_empty())
     }
 
     /// The repository that a location names, to read from.
@@ -378,11 +423,21 @@ impl Clients {
         made(&self.blocks, || client::blocks(&self.options))
     }
 
+    fn lan(&self) -> Result<Client, CommandError> {
+        made(&self.lan, || client::lan(&self.options))
+    }
+
     fn routed(&self) -> Result<Client, CommandError> {
         made(&self.routed, || {
             client::routed(&self.options, Scope::Public)
         })
     }
+}
+
+/// Hands peers that a router names on to whoever dials them, if there is one.
+pub(crate) fn tell_through(told: Option<&mpsc::Sender<Told>>) -> impl FnMut(Told) + Send {
+    // Full or closed: there are more than enough, or nobody wants any more.
+    move |one| told.map_or((), |told| told.try_send(one).unwrap_or(()))
 }
 
 fn made(

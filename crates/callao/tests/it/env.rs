@@ -21,6 +21,7 @@ const CLOSED: &str = "http://127.0.0.1:1";
 pub(crate) struct TestEnvironment {
     dir: TempDir,
     settings: String,
+    peers: String,
 }
 
 /// What a run of the program left.
@@ -74,7 +75,17 @@ impl TestEnvironment {
         fs::create_dir(dir.path().join("in")).expect("a working directory");
         let settings =
             "[network]\nconnect_seconds = 2\nanswer_seconds = 2\nstall_seconds = 0.5\n".to_string();
-        TestEnvironment { dir, settings }
+        TestEnvironment {
+            dir,
+            settings,
+            // Whatever the discovery: neither the public network nor the one of this computer.
+            peers: "mdns = false\nbootstrap = []\n".into(),
+        }
+    }
+
+    /// Section `[peers]`, instead of one that looks for nobody.
+    pub(crate) fn set_peers(&mut self, text: &str) {
+        self.peers = text.to_owned();
     }
 
     /// More lines for the settings file.
@@ -140,7 +151,8 @@ impl TestEnvironment {
     /// A command with nothing of the outside in its environment.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let config = self.dir.path().join("config.toml");
-        fs::write(&config, &self.settings).expect("settings are written");
+        let settings = format!("{}\n[peers]\n{}", self.settings, self.peers);
+        fs::write(&config, settings).expect("settings are written");
         let mut command = Command::new(env!("CARGO_BIN_EXE_callao"));
         command
             .env_clear()

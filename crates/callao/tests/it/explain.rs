@@ -78,7 +78,8 @@ fn before_a_fetch_everybody_is_asked_and_nothing_is_fetched() {
           modified Sun, 26 Nov 2023 01:56:00 GMT
                 gateway http://127.0.0.1:PORT: has it (N ms); 3.00 MiB, no ranges, blocks, CAR
                 gateway http://127.0.0.1:PORT: does not have it: HTTP 404 Not Found (N ms)
-      not asked public gateways and routers, a kubo on this computer: discovery is `none`
+      not asked public gateways, routers and peers, the local network, a kubo on this computer: discovery is 
+          `none`
       history   no fetch is remembered
     "##);
     assert!(!env.cache_dir().exists(), "nothing was made");
@@ -157,7 +158,8 @@ fn a_failed_fetch_is_remembered_with_its_reasons() {
       here      nothing
       layout    not known: there is no CID
       asked     http://127.0.0.1:PORT/image.img: does not have it: HTTP 404 Not Found (N ms)
-      not asked public gateways and routers, a kubo on this computer: discovery is `none`
+      not asked public gateways, routers and peers, the local network, a kubo on this computer: discovery is 
+          `none`
       history   N s ago: failed (not found) from `http://127.0.0.1:PORT/image.img` in N s
                     -   http://127.0.0.1:PORT/image.img dropped: does not have it: HTTP 404 Not Found
                     -   failed to download the image `http://127.0.0.1:PORT/image.img`: no source could deliver 
@@ -234,7 +236,8 @@ fn a_template_says_which_entry_is_taken_and_why_not_the_others() {
       here      nothing
       layout    not known: there is no CID
       asked     http://127.0.0.1:PORT/old.img: does not have it: HTTP 404 Not Found (N ms)
-      not asked public gateways and routers, a kubo on this computer: discovery is `none`
+      not asked public gateways, routers and peers, the local network, a kubo on this computer: discovery is 
+          `none`
       history   no fetch is remembered
 
     the image `http://127.0.0.1:PORT/new.img`
@@ -245,7 +248,8 @@ fn a_template_says_which_entry_is_taken_and_why_not_the_others() {
       layout    not known: there is no CID
       asked     http://127.0.0.1:PORT/new.img: has it (N ms); 3.00 MiB, ranges, ETag "6562a5d0-1c200000", 
           modified Sun, 26 Nov 2023 01:56:00 GMT
-      not asked public gateways and routers, a kubo on this computer: discovery is `none`
+      not asked public gateways, routers and peers, the local network, a kubo on this computer: discovery is 
+          `none`
       history   no fetch is remembered
     not tried: `http://127.0.0.1:PORT/latest.img`: it has neither digest nor CID, and others have 
           (--allow-unpinned of `get`)
@@ -405,7 +409,7 @@ fn whoever_may_not_be_asked_is_named_with_the_reason() {
         let lines: Vec<_> = list.as_array().expect("a list").iter().map(line).collect();
         (run.code, lines)
     };
-    let none = "public gateways and routers, a kubo on this computer: discovery is `none`";
+    let none = "public gateways, routers and peers, the local network, a kubo on this computer: discovery is `none`";
     let only = "gateways and routers: --only allows other kinds of source";
     let offline = "everything but local files: offline: no socket may be opened";
     assert_eq!(not_asked(&[]), (Some(0), vec![none.into()]));
@@ -417,7 +421,7 @@ fn whoever_may_not_be_asked_is_named_with_the_reason() {
         not_asked(&["--offline"]),
         (Some(3), vec![offline.into(), none.into()])
     );
-    let lan = "public gateways and routers: discovery is `lan`";
+    let lan = "public gateways, routers and peers: discovery is `lan`";
     assert_eq!(
         not_asked(&["--discovery", "lan"]),
         (Some(0), vec![lan.into()])

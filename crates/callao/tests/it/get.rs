@@ -347,7 +347,7 @@ fn nobody_to_ask_is_said() {
     exit 3
     Attempting to download the file  cid="bafkreih3vfh..."  location="ipfs://bafkreih3vfh..."
     error: there is no source to ask for the file `ipfs://bafkreih3vfh...`
-    hint: name a place that has it (--gateway, --kubo, --car), or allow more (--discovery, --only)
+    hint: name a place that has it (--gateway, --kubo, --car, --peer), or allow more (--discovery, --only)
     "##);
     assert_snapshot!(env.told(&env.run(&["get", "https://host.invalid/a.img", "--digest", &sample.digest.to_string(), "--offline"])), @r##"
     exit 3

@@ -119,6 +119,9 @@ fn help_of_get() {
           --car <FILE>...
               CAR files to read from
 
+          --peer <MULTIADDR>...
+              Peers to ask, as /ip4/ADDRESS/tcp/PORT/p2p/ID
+
           --only <KIND>
               Use no other kinds of source than these
 
@@ -129,14 +132,15 @@ fn help_of_get() {
               - car:     CAR files
               - file:    Local files
               - oci:     Registries of OCI artifacts
+              - bitswap: Peers that speak bitswap
+              - lan:     Other callaos on the local network
 
           --discovery <SCOPE>
-              Where to look besides the places that are named: public gateways, this computer, or
-              nowhere
+              Where to look besides the places that are named: everywhere, the local network, or nowhere
 
               Possible values:
-              - public: Public gateways and routers, and a kubo on this computer
-              - lan:    A kubo on this computer
+              - public: Public gateways, routers and peers, the local network, and this computer
+              - lan:    Peers on the local network, and a kubo on this computer
               - none:   Only the places that you or the template name
 
           --allow-http <HOST[:PORT]>
@@ -435,7 +439,7 @@ fn wrong_settings_are_named() {
     1 | discovry = "none"
       | ^^^^^^^^
     unknown field `discovry`, expected one of `discovery`, `gateways`, `routers`, `offline`, `cache_dir`, `kubo`, 
-          `registries`, `locks`, `network`
+          `peers`, `registries`, `locks`, `network`
     "##);
 }
 

@@ -33,6 +33,8 @@ mod gateway_peers;
 mod gateway_world;
 mod get;
 mod help;
+#[cfg(feature = "p2p")]
+mod holder;
 mod interrupts;
 mod judge;
 mod lima;
@@ -44,6 +46,8 @@ mod lock_faults;
 mod lock_sums;
 mod locks;
 mod oci;
+#[cfg(feature = "p2p")]
+mod peers;
 mod pins;
 mod publish;
 mod real;

@@ -293,6 +293,7 @@ fn places_that_do_not_answer_are_warnings() {
     let router = |providers, reason: Option<&str>| AskedRouter {
         place: "https://r".into(),
         providers,
+        refused: 0,
         reason: reason.map(str::to_string),
         latency_ms: 3,
     };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use callao_content::Cid;
 use callao_fetch::answer::Waits;
 use callao_fetch::netfilter::Scope;
-use callao_fetch::routing::{Provider, Router, Wanted};
+use callao_fetch::routing::{Answered, Provider, Router, Wanted};
 use callao_fetch::source::gateway::{Gateway, GatewayOptions};
 use callao_fetch::source::{Source, SourceError, SourceKind};
 use reqwest::Client;
@@ -15,12 +15,14 @@ use super::Places;
 use crate::app::App;
 use crate::cli::{Discovery, Kind};
 use crate::error::CommandError;
+use crate::get::peers::Told;
 use crate::get::plan::{Place, Want};
 
 /// A router that is going to be asked who has a CID.
 pub(crate) struct Search {
     router: Router,
     cid: Cid,
+    wanted: Wanted,
     client: Client,
     waits: Waits,
 }
@@ -31,11 +33,12 @@ impl Search {
         self.router.place()
     }
 
-    /// Asks it. Each gateway that it names is handed on as soon as it is known; answers with the number of peers.
+    /// Asks it. Each gateway that it names is handed on as soon as it is known, and so is each peer.
     pub(crate) async fn run(
         self,
         found: &mut (dyn FnMut(Arc<dyn Source>) + Send),
-    ) -> Result<usize, SourceError> {
+        told: &mut (dyn FnMut(Told) + Send),
+    ) -> Result<Answered, SourceError> {
         let mut give = |provider: Provider| {
             for url in provider.gateways {
                 let options = GatewayOptions {
@@ -49,13 +52,16 @@ impl Search {
                     options,
                 )));
             }
+            if !provider.addresses.is_empty() {
+                told(Told {
+                    peer: provider.peer,
+                    addresses: provider.addresses,
+                });
+            }
         };
-        let wanted = Wanted {
-            gateways: true,
-            bitswap: false,
-        };
-        let answered = self.router.providers(&self.cid, wanted, &mut give).await?;
-        Ok(answered.providers)
+        self.router
+            .providers(&self.cid, self.wanted, &mut give)
+            .await
     }
 }
 
@@ -69,7 +75,12 @@ pub(crate) struct Unasked {
 impl Places {
     /// The routers that may be asked who has `cid`.
     pub(crate) fn searches(&self, cid: Option<Cid>) -> Result<Vec<Search>, CommandError> {
-        let Some(cid) = cid.filter(|_| !self.offline && self.allows(Kind::Gateway)) else {
+        let wanted = Wanted {
+            gateways: self.allows(Kind::Gateway),
+            bitswap: self.peers.wish().strangers,
+        };
+        let is_wanted = !self.offline && (wanted.gateways || wanted.bitswap);
+        let Some(cid) = cid.filter(|_| is_wanted) else {
             return Ok(Vec::new());
         };
         let search = |base: &url::Url| {
@@ -81,11 +92,25 @@ impl Places {
                     Scope::Public,
                 ),
                 cid,
+                wanted,
                 client: self.clients.routed()?,
                 waits: self.waits,
             })
         };
-        self.routers.iter().map(search).collect()
+        self.routers
+            .iter()
+            .chain(self.kubo_routers())
+            .map(search)
+            .collect()
+    }
+
+    /// A kubo serves delegated routing at its gateway: what it knows of the public network is asked there.
+    fn kubo_routers(&self) -> impl Iterator<Item = &url::Url> {
+        let gateways = self
+            .kubos
+            .iter()
+            .filter_map(|daemon| daemon.gateway.as_ref());
+        gateways.filter(|_| self.peers.wish().strangers)
     }
 
     /// What is not asked for a file, though it might have it.
@@ -111,15 +136,18 @@ impl Places {
         for (kind, what, is_there) in self.kinds(want) {
             if is_there && !self.allows(kind) {
                 not(what, "--only allows other kinds of source");
-            } else if is_there && !has_cid && !matches!(kind, Kind::Http | Kind::File | Kind::Oci) {
+            } else if is_there
+                && !has_cid
+                && !matches!(kind, Kind::Http | Kind::File | Kind::Oci | Kind::Lan)
+            {
                 not(what, "the CID of the file is not known");
             }
         }
         match app.settings.discovery {
             Discovery::Public => {}
-            Discovery::Lan => not("public gateways and routers", "discovery is `lan`"),
+            Discovery::Lan => not("public gateways, routers and peers", "discovery is `lan`"),
             Discovery::None => not(
-                "public gateways and routers, a kubo on this computer",
+                "public gateways, routers and peers, the local network, a kubo on this computer",
                 "discovery is `none`",
             ),
         }
@@ -127,7 +155,7 @@ impl Places {
     }
 
     /// Which kinds of place there are for a file, as a user would call them.
-    fn kinds(&self, want: &Want) -> [(Kind, &'static str, bool); 6] {
+    fn kinds(&self, want: &Want) -> [(Kind, &'static str, bool); 8] {
         let online = !self.offline;
         let in_registry = want
             .locations
@@ -135,6 +163,7 @@ impl Places {
             .any(|location| matches!(location.place, Place::Oci(_)));
         let reader = |wanted: SourceKind| self.readers.iter().any(|(kind, ..)| *kind == wanted);
         let has_gateways = !self.gateways.is_empty() || !self.routers.is_empty();
+        let has_peers = online && self.has_peers;
         let has_kubo = (online && !self.kubos.is_empty()) || reader(SourceKind::KuboRepo);
         [
             (
@@ -151,6 +180,8 @@ impl Places {
             (Kind::Car, "CAR files", reader(SourceKind::Car)),
             (Kind::File, "local files", !self.files.is_empty()),
             (Kind::Oci, "registries", online && in_registry),
+            (Kind::Bitswap, "peers by bitswap", has_peers),
+            (Kind::Lan, "callaos on the local network", has_peers),
         ]
     }
 }
