@@ -205,7 +205,7 @@ fn reason(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> String {
     }
 }
 
-fn seconds(wait: Duration) -> String {
+pub(crate) fn seconds(wait: Duration) -> String {
     if wait.subsec_millis() == 0 {
         format!("{} s", wait.as_secs())
     } else {

@@ -12,6 +12,7 @@ pub mod engine;
 pub mod error;
 pub mod event;
 mod health;
+pub mod kubo_add;
 mod layouts;
 pub mod limits;
 pub mod message;

@@ -122,6 +122,12 @@ pub const BLOCKS_IN_FLIGHT_COUNT_MAX: usize = 8;
 pub const BLOCK_REDIRECTS_COUNT_MAX: usize = 2;
 /// An answer of the kubo API that is not a block or a file.
 pub const API_BODY_BYTES_MAX: usize = 64 * 1024;
+/// One piece of a file that is added to a kubo.
+pub const KUBO_PIECE_BYTES: usize = 1024 * 1024;
+/// How long a kubo may need for a file when it has all bytes of it: it writes, pins, and has other work.
+pub const KUBO_FINISH_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a kubo is given to announce a file before we go; it goes on by itself.
+pub const KUBO_PROVIDE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Requests at once to a gateway, the second only to bridge the time to its first byte. kubo sends four ranges side by
 /// side a third faster than one, but three of the four then arrive out of order, are hashed twice and read back: on
 /// two cores that costs more than it gains.

@@ -93,7 +93,7 @@ pub enum Command {
     Lima(Box<LimaArgs>),
     /// Write the digest and the CID of every file into a template
     Lock(Box<LockArgs>),
-    /// Push files to a registry of OCI artifacts
+    /// Publish files: to a registry of OCI artifacts, to a kubo, into a CAR
     Publish(Box<PublishArgs>),
     /// Look at the cache, clear it up, and repair it
     #[command(subcommand)]

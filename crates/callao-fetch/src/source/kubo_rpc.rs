@@ -265,18 +265,8 @@ impl KuboRpc {
     }
 
     async fn version(&self) -> Result<String, SourceError> {
-        #[derive(Deserialize)]
-        struct Said {
-            #[serde(rename = "Version")]
-            version: String,
-        }
         let mut response = self.call("version").await?;
-        let body = answer::body(&mut response, API_BODY_BYTES_MAX, &self.options.waits).await?;
-        let said = serde_json::from_slice::<Said>(&body).map_err(|_| {
-            SourceError::Protocol("what answers there is not the API of kubo".into())
-        })?;
-        let plain = said.version.chars().filter(|c| !c.is_control());
-        Ok(plain.take(VERSION_CHARS_MAX).collect())
+        version_in(&mut response, &self.options.waits).await
     }
 
     /// One call; anything but 200 is an error with the daemon's own words.
@@ -284,20 +274,7 @@ impl KuboRpc {
         let url = self.api.join(&format!("api/v0/{what}"));
         let url =
             url.map_err(|error| SourceError::Protocol(format!("cannot be asked: {error}")))?;
-        let mut response = answer::send(self.client.post(url), &self.options.waits).await?;
-        let status = response.status();
-        if status == StatusCode::OK {
-            return Ok(response);
-        }
-        if status == StatusCode::INTERNAL_SERVER_ERROR {
-            let body = answer::body(&mut response, API_BODY_BYTES_MAX, &self.options.waits).await?;
-            return Err(api_error(&body));
-        }
-        Err(match answer::refused(response, &self.options.waits).await {
-            // Unknown command: this is no kubo. A block that is missing is a 500.
-            SourceError::NotFound(why) => SourceError::Protocol(why),
-            other => other,
-        })
+        call(&self.client, url, &self.options.waits).await
     }
 
     fn route(&self) -> Option<Route> {
@@ -347,6 +324,53 @@ impl Source for KuboRpc {
     ) -> BoxFuture<'a, Result<(), SourceError>> {
         Box::pin(self.deliver(span, sink))
     }
+}
+
+/// Calls the API at `url`; anything but 200 is an error with the daemon's own words.
+pub(crate) async fn call(
+    client: &Client,
+    url: Url,
+    waits: &Waits,
+) -> Result<Response, SourceError> {
+    let response = answer::send(client.post(url), waits).await?;
+    accepted(response, waits).await
+}
+
+/// An answer that is a 200; or the daemon's own words.
+pub(crate) async fn accepted(
+    mut response: Response,
+    waits: &Waits,
+) -> Result<Response, SourceError> {
+    let status = response.status();
+    if status == StatusCode::OK {
+        return Ok(response);
+    }
+    if status == StatusCode::INTERNAL_SERVER_ERROR {
+        let body = answer::body(&mut response, API_BODY_BYTES_MAX, waits).await?;
+        return Err(api_error(&body));
+    }
+    Err(match answer::refused(response, waits).await {
+        // Unknown command: this is no kubo. A block that is missing is a 500.
+        SourceError::NotFound(why) => SourceError::Protocol(why),
+        other => other,
+    })
+}
+
+/// The version in the answer to `version`.
+pub(crate) async fn version_in(
+    response: &mut Response,
+    waits: &Waits,
+) -> Result<String, SourceError> {
+    #[derive(Deserialize)]
+    struct Said {
+        #[serde(rename = "Version")]
+        version: String,
+    }
+    let body = answer::body(response, API_BODY_BYTES_MAX, waits).await?;
+    let said = serde_json::from_slice::<Said>(&body)
+        .map_err(|_| SourceError::Protocol("what answers there is not the API of kubo".into()))?;
+    let plain = said.version.chars().filter(|c| !c.is_control());
+    Ok(plain.take(VERSION_CHARS_MAX).collect())
 }
 
 /// An error of the API: HTTP 500 and `{"Message":..}` for nearly everything.
@@ -418,7 +442,8 @@ fn reachable(mut listens: Url, api: &Url) -> Option<Url> {
     (!is_loopback(&listens) || is_loopback(api)).then_some(listens)
 }
 
-fn is_loopback(url: &Url) -> bool {
+/// Whether an API is on this computer.
+pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use callao_content::cid;
 use callao_content::digest::{Algorithm, Digest};
 use callao_content::layout::Layout;
 use callao_content::profile::{Profile, Shape};
+use callao_content::{Cid, cid};
 use callao_fetch::event::Proof;
 use callao_store::{Error as StoreError, check, proof};
 
@@ -18,7 +18,7 @@ use crate::host::{self, FileKind};
 use crate::output::{human, json, progress};
 use crate::record::{self, Known};
 
-mod car;
+pub(crate) mod car;
 
 /// One file, computed.
 struct Added {
@@ -93,7 +93,8 @@ fn add(app: &App, args: &AddArgs, file: &Path, shape: Shape) -> Result<Added, Co
         other => other.into(),
     })?;
     if let Some(out) = &args.car {
-        car::write(app, &adopted.layout, &path, &app.host.working_dir.join(out))?;
+        let parts = [(&adopted.layout, path.as_path())];
+        car::write(app, &parts, &app.host.working_dir.join(out))?;
     }
     let path = host::real_path(&path);
     let digest = adopted
@@ -132,17 +133,26 @@ fn show(app: &App, given: &Path, added: &Added, profile: &str) {
         .file_name()
         .map(|name| name.to_string_lossy().into_owned())
         .unwrap_or_default();
-    // In a URL the CID is always version 1: parsers fold the host to lower case.
-    let in_url = callao_content::Cid::new_v1(root.codec(), root.hash().to_owned());
-    let url = format!("ipfs://{}/{}", cid::text(&in_url), percent_encoded(&name));
+    let url = address(root, &name);
     app.output.info(format!(
         "{}: {}, profile {profile}",
         given.display(),
         human::bytes(added.layout.size())
     ));
     app.output.result(&url);
-    app.output
-        .result(yaml(&url, arch_in(&name), &added.digest, &cid::text(root)));
+    app.output.result(entry(&url, &name, &added.digest, root));
+}
+
+/// `ipfs://CID/NAME`.
+pub(crate) fn address(root: &Cid, name: &str) -> String {
+    // In a URL the CID is always version 1: parsers fold the host to lower case.
+    let in_url = Cid::new_v1(root.codec(), root.hash().to_owned());
+    format!("ipfs://{}/{}", cid::text(&in_url), percent_encoded(name))
+}
+
+/// The entry of a template for a file of this name.
+pub(crate) fn entry(url: &str, name: &str, digest: &Digest, root: &Cid) -> String {
+    yaml(url, arch_in(name), digest, &cid::text(root))
 }
 
 /// The entry of a template, as `images:` takes it.

@@ -479,6 +479,15 @@ fn daemon(repository: &Path) -> Option<Daemon> {
     Some(Daemon { api, gateway })
 }
 
+/// The RPC address of a kubo on this computer, and its repository if that is what tells the address. Nobody is asked.
+pub(crate) fn kubo_api(app: &App) -> Option<(Url, Option<PathBuf>)> {
+    if let Some(named) = app.settings.kubo_api.as_deref().and_then(kubo_rpc::api_url) {
+        return Some((named, None));
+    }
+    let repository = app.settings.kubo_repository.clone()?;
+    Some((daemon(&repository)?.api, Some(repository)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -148,6 +148,51 @@ pub struct Published {
     pub size: u64,
 }
 
+/// A file that was published by its CID.
+#[derive(Debug, Clone, Serialize)]
+pub struct PublishedFile {
+    /// `result`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// `ipfs://CID/NAME`.
+    pub location: String,
+    /// Where the file is.
+    pub path: String,
+    /// `sha256:hex` of the file.
+    pub digest: String,
+    /// Its CID.
+    pub cid: String,
+    /// Bytes.
+    pub size: u64,
+    /// Where it was published.
+    #[serde(flatten)]
+    pub to: PublishedTo,
+}
+
+/// Where a file was published by its CID.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "to", rename_all = "snake_case")]
+pub enum PublishedTo {
+    /// In a CAR file.
+    Car {
+        /// Its path.
+        car: String,
+    },
+    /// In a kubo.
+    Kubo {
+        /// The address of its API.
+        api: String,
+        /// The path in its Files.
+        files: String,
+        /// The name of the pin.
+        pin: String,
+        /// Kubo refers to the file and has no copy.
+        nocopy: bool,
+        /// It was announced.
+        announced: bool,
+    },
+}
+
 /// What `callao add` found.
 #[derive(Debug, Clone, Serialize)]
 pub struct Added {

@@ -17,7 +17,7 @@ fn help_teaches() {
       add          Compute digest and CID of files and make them known, without copying them
       lima         Run limactl with its files fetched and verified beforehand
       lock         Write the digest and the CID of every file into a template
-      publish      Push files to a registry of OCI artifacts
+      publish      Publish files: to a registry of OCI artifacts, to a kubo, into a CAR
       cache        Look at the cache, clear it up, and repair it
       explain      Say where each file would come from and why, and how the last fetches went
       doctor       Check whether callao can work on this computer, and say what to do

@@ -50,6 +50,7 @@ mod oci;
 mod peers;
 mod pins;
 mod publish;
+mod publish_kubo;
 mod real;
 mod template_places;
 mod templates;

@@ -296,8 +296,8 @@ fn what_cannot_be_published_is_said() {
     env.write("disk.img", "a disk");
     assert_snapshot!(env.told(&env.run(&["publish", "disk.img", "--to", "kubo://here"])), @r##"
     exit 2
-    error: invalid value 'kubo://here' for '--to <ADDRESS>': only oci://REGISTRY/REPOSITORY[:TAG] can be 
-          published to
+    error: invalid value 'kubo://here' for '--to <ADDRESS>': expected kubo or kubo:ADDRESS, such as 
+          kubo:http://127.0.0.1:PORT
 
     For more information, try '--help'.
     "##);
@@ -354,17 +354,21 @@ fn what_cannot_be_published_is_said() {
 fn the_help_teaches_how_to_publish() {
     let env = TestEnvironment::new();
     assert_snapshot!(env.succeed(&["publish", "--help"]).stdout, @r##"
-    Push files to a registry of OCI artifacts
+    Publish files: to a registry of OCI artifacts, to a kubo, into a CAR
 
-    Usage: callao publish [OPTIONS] --to <ADDRESS> [FILE]
+    Usage: callao publish [OPTIONS] --to <ADDRESS> [FILE]...
 
     Arguments:
-      [FILE]  The file
+      [FILE]...  The files
 
     Options:
-          --arch <ARCH=FILE>  A file for an architecture; once for each: they become an index
-          --to <ADDRESS>      Where to: oci://REGISTRY/REPOSITORY[:TAG]
-      -h, --help              Print help
+          --arch <ARCH=FILE>   A file for an architecture; once for each: they become an index (oci://
+                               only)
+          --to <ADDRESS>       Where to: oci://REGISTRY/REPOSITORY[:TAG], kubo, kubo:ADDRESS or car:PATH
+          --profile <PROFILE>  How files are cut and linked, for kubo and car [default: kubo-cid-v1]
+          --nocopy             Have kubo refer to the file instead of copying it: the file must never
+                               change, and kubo's filestore must be on
+      -h, --help               Print help
 
     Where to look:
           --allow-http <HOST[:PORT]>  Speak plain http to this registry (this computer needs no
@@ -380,14 +384,22 @@ fn the_help_teaches_how_to_publish() {
           --cache-dir <DIR>  Directory that holds Lima's cache (lima/) and callao's own (callao/)
                              [default: ~/.cache]
 
-    Pushes files to a registry of OCI artifacts, with digest and CID, so that
-    `callao get`, `oras pull` and whoever speaks the protocol get the same bytes.
-    What is there already is not sent again; an interrupted upload goes on.
-    Logins are those of `docker login` or `podman login`.
+    oci://REGISTRY/REPOSITORY[:TAG]  pushes files to a registry of OCI artifacts,
+      with digest and CID, so that `callao get`, `oras pull` and whoever speaks the
+      protocol get the same bytes. What is there already is not sent again; an
+      interrupted upload goes on. Logins are those of `docker login` or
+      `podman login`.
+    kubo, kubo:ADDRESS  adds files to the kubo daemon of this computer, or to the
+      one whose RPC API is at ADDRESS: pinned, in its Files as /callao/NAME, and
+      announced where it announces.
+    car:PATH  writes one CAR file with all blocks of the files.
 
     Examples:
       callao publish disk.qcow2 --to oci://ghcr.io/owner/images:1
       callao publish --arch x86_64=amd64.qcow2 --arch aarch64=arm64.qcow2 \
           --to oci://ghcr.io/owner/images:1
+      callao publish disk.qcow2 --to kubo
+      callao publish disk.qcow2 --to kubo:http://127.0.0.1:5001 --nocopy
+      callao publish amd64.qcow2 arm64.qcow2 --to car:disks.car
     "##);
 }

@@ -1,5 +1,5 @@
-//! Writes a CARv1 of a file: root, inner nodes and leaves in depth-first order, each block once. It appears complete
-//! or not at all.
+//! Writes a CARv1 of files: for each its root, inner nodes and leaves in depth-first order, each block once. It appears
+//! complete or not at all.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -17,20 +17,11 @@ use crate::exit_code::ExitCode;
 
 const BUFFER_BYTES: usize = 1024 * 1024;
 
-/// Writes the CAR of the file at `path`, whose layout is `layout`, to `out`.
-pub(crate) fn write(
-    app: &App,
-    layout: &Layout,
-    path: &Path,
-    out: &Path,
-) -> Result<(), CommandError> {
-    let file = app
-        .disk
-        .open_read(path)
-        .map_err(|error| CommandError::io("open", path, &error))?;
+/// Writes the CAR of files, each given by its layout and its path, to `out`.
+pub(crate) fn write(app: &App, files: &[(&Layout, &Path)], out: &Path) -> Result<(), CommandError> {
     let _guard = app.interrupt.guard();
     let temporary = beside(out);
-    let written = write_blocks(app, layout, &*file, &temporary).and_then(|()| {
+    let written = write_files(app, files, &temporary).and_then(|()| {
         app.disk
             .rename(&temporary, out)
             .map_err(|error| CommandError::io("rename a CAR to", out, &error))?;
@@ -46,10 +37,9 @@ pub(crate) fn write(
     written
 }
 
-fn write_blocks(
+fn write_files(
     app: &App,
-    layout: &Layout,
-    file: &dyn DiskFile,
+    files: &[(&Layout, &Path)],
     temporary: &Path,
 ) -> Result<(), CommandError> {
     let failed = |error: std::io::Error| CommandError::io("write", temporary, &error);
@@ -59,14 +49,35 @@ fn write_blocks(
         path: temporary,
         buffer: Vec::with_capacity(2 * BUFFER_BYTES),
         position: 0,
+        written: HashSet::new(),
     };
-    out.put(&car::Writer::header(&[*layout.root()]))?;
+    let mut roots: Vec<Cid> = files.iter().map(|(layout, _)| *layout.root()).collect();
+    let mut seen = HashSet::new();
+    roots.retain(|root| seen.insert(*root));
+    out.put(&car::Writer::header(&roots))?;
+    for (layout, path) in files {
+        let file = app
+            .disk
+            .open_read(path)
+            .map_err(|error| CommandError::io("open", path, &error))?;
+        write_blocks(app, layout, &*file, &mut out)?;
+    }
+    out.flush()?;
+    target.sync_data().map_err(failed)
+}
+
+/// The blocks of one file that are not in the CAR yet.
+fn write_blocks(
+    app: &App,
+    layout: &Layout,
+    file: &dyn DiskFile,
+    out: &mut Buffered<'_>,
+) -> Result<(), CommandError> {
     let nodes: HashMap<Cid, &[u8]> = layout
         .nodes()
         .iter()
         .map(|node| (node.cid, &*node.bytes))
         .collect();
-    let mut written = HashSet::new();
     let mut next_leaf = 0;
     let mut leaf = vec![0; layout.max_leaf() as usize];
     let mut rest = vec![*layout.root()];
@@ -75,19 +86,18 @@ fn write_blocks(
         if let Some(bytes) = nodes.get(&cid) {
             let node = dag_pb::decode(bytes)?;
             rest.extend(node.links.iter().rev().map(|link| link.cid));
-            if written.insert(cid) {
+            if out.is_new(&cid) {
                 out.block(&cid, bytes)?;
             }
             continue;
         }
         let index = next_leaf;
         next_leaf += 1;
-        if written.insert(cid) {
+        if out.is_new(&cid) {
             out.block(&cid, &leaf_block(layout, index, file, &mut leaf)?)?;
         }
     }
-    out.flush()?;
-    target.sync_data().map_err(failed)
+    Ok(())
 }
 
 /// Reads a leaf again and proves it again: the file may have changed since it was hashed.
@@ -128,9 +138,16 @@ struct Buffered<'a> {
     path: &'a Path,
     buffer: Vec<u8>,
     position: u64,
+    /// The blocks that are in the CAR.
+    written: HashSet<Cid>,
 }
 
 impl Buffered<'_> {
+    /// Whether a block is not in the CAR yet; it is from now on.
+    fn is_new(&mut self, cid: &Cid) -> bool {
+        self.written.insert(*cid)
+    }
+
     fn block(&mut self, cid: &Cid, bytes: &[u8]) -> Result<(), CommandError> {
         self.put(&car::Writer::block_prefix(cid, bytes.len()))?;
         self.put(bytes)
