@@ -62,7 +62,9 @@ pub const SWARM_BLOCK_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// but never more than this many.
 pub const SWARM_BLOCKS_COUNT_MAX: u64 = 1024;
 /// With so many peers it is likely that there are more hosts than a host knows of.
-pub const SWARM_CROWD_COUNT: usize = 16;
+pub const SWARM_CROWD_COUNT: usize = 32;
+/// Among so many, a source outside is left to others by hosts for which the smallest span takes longer than this.
+pub const SWARM_CROWD_SPAN_TIME: Duration = Duration::from_millis(1500);
 /// Over this time it is seen how fast the other hosts get on,
 pub const SWARM_PACE_WINDOW: Duration = Duration::from_secs(4);
 /// and nothing is concluded from less.

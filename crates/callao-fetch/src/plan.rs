@@ -93,6 +93,16 @@ pub(crate) struct Plan {
     withheld: RangeSet,
     hands: BTreeMap<LaneId, Hand>,
     swarm: Swarm,
+    free: Option<Free>,
+}
+
+/// What nobody has in hand, until something changes.
+struct Free {
+    all: Vec<Range<u64>>,
+    /// What peers have of it,
+    held: Vec<Range<u64>>,
+    /// and what none of them has.
+    outside: Vec<Range<u64>>,
 }
 
 impl Plan {
@@ -105,6 +115,7 @@ impl Plan {
             withheld: RangeSet::new(),
             hands: BTreeMap::new(),
             swarm: Swarm::new(me),
+            free: None,
         }
     }
 
@@ -122,6 +133,7 @@ impl Plan {
         rival: bool,
         now: Duration,
     ) {
+        self.free = None;
         if self.size.is_some() {
             self.swarm.peer_has(source, name, has, rival, now);
         }
@@ -129,6 +141,7 @@ impl Plan {
 
     /// A peer is gone, or does not answer.
     pub(crate) fn peer_gone(&mut self, source: usize) {
+        self.free = None;
         self.swarm.peer_gone(source);
     }
 
@@ -141,9 +154,7 @@ impl Plan {
             if self.swarm.has(hand.source).is_some() {
                 return None;
             }
-            let keep = self
-                .borders
-                .ceil(hand.position + GRID_BYTES + span_bytes(hand.rate));
+            let keep = self.borders.ceil(hand.position + SPAN_BYTES_MIN);
             let end = self.swarm.not_ours(keep, hand.end)?;
             let end = self.borders.ceil(end);
             (end + SPAN_BYTES_MIN <= hand.end).then_some((*lane, end))
@@ -158,6 +169,7 @@ impl Plan {
 
     /// Sets the length; spans that were open at the end are closed there.
     pub(crate) fn set_size(&mut self, size: u64) {
+        self.free = None;
         self.size = Some(size);
         self.swarm.set_size(size);
         for hand in self.hands.values_mut() {
@@ -177,16 +189,19 @@ impl Plan {
 
     /// Nobody needs to fetch `range`: it will be copied from elsewhere in the file.
     pub(crate) fn withhold(&mut self, range: Range<u64>) {
+        self.free = None;
         self.withheld.insert(range);
     }
 
     /// `range` is here (on its way to the disk, or on it).
     pub(crate) fn arrived(&mut self, range: Range<u64>) {
+        self.free = None;
         self.arrived.insert(range);
     }
 
     /// `range` was not what it should be and has to come again.
     pub(crate) fn lost(&mut self, range: Range<u64>) {
+        self.free = None;
         self.arrived.remove(range);
     }
 
@@ -208,6 +223,7 @@ impl Plan {
 
     /// A lane begins.
     pub(crate) fn began(&mut self, lane: LaneId, hand: Hand) {
+        self.free = None;
         self.hands.insert(lane, hand);
     }
 
@@ -221,6 +237,7 @@ impl Plan {
 
     /// Of several lanes that asked for the same bytes, this one brings them.
     pub(crate) fn set_primary(&mut self, lane: LaneId) {
+        self.free = None;
         for (other, hand) in &mut self.hands {
             hand.duplicate = *other != lane;
         }
@@ -228,6 +245,7 @@ impl Plan {
 
     /// A lane shall stop at `end`.
     pub(crate) fn cut(&mut self, lane: LaneId, end: u64) {
+        self.free = None;
         if let Some(hand) = self.hands.get_mut(&lane) {
             hand.end = end.max(hand.position);
         }
@@ -235,6 +253,7 @@ impl Plan {
 
     /// A lane is over; what it did not deliver is free again.
     pub(crate) fn ended(&mut self, lane: LaneId) -> Option<Hand> {
+        self.free = None;
         self.hands.remove(&lane)
     }
 
@@ -260,7 +279,7 @@ impl Plan {
     }
 
     /// The next span for `asker`, or `None` if there is nothing useful for it to do.
-    pub(crate) fn grant(&self, asker: &Asker<'_>) -> Option<Grant> {
+    pub(crate) fn grant(&mut self, asker: &Asker<'_>) -> Option<Grant> {
         let Some(size) = self.size else {
             return self.probe(asker);
         };
@@ -279,27 +298,28 @@ impl Plan {
     }
 
     /// Where the asker shall begin, of what is free.
-    fn wish(&self, asker: &Asker<'_>, size: u64) -> Option<Wish> {
-        let free = self.free(size, asker.lacks);
+    fn wish(&mut self, asker: &Asker<'_>, size: u64) -> Option<Wish> {
+        let free = self.free.take().unwrap_or_else(|| self.find_free(size));
+        let wish = self.wish_of(&free, asker);
+        self.free = Some(free);
+        wish
+    }
+
+    fn wish_of(&self, free: &Free, asker: &Asker<'_>) -> Option<Wish> {
+        let mut all = free.all.iter().flat_map(|part| asker.lacks.missing(part));
         if !self.swarm.is_on() {
-            return free.into_iter().next().map(Wish::from_start);
+            return all.next().map(Wish::from_start);
         }
         if let Some(has) = self.swarm.has(asker.source) {
-            let available: Vec<Range<u64>> =
-                free.iter().flat_map(|part| has.common(part)).collect();
-            return self.swarm.of_peer(&available);
+            let available = free.held.iter().flat_map(|part| has.common(part));
+            return self.swarm.of_peer(&available.collect::<Vec<_>>());
         }
         let seconds = asker
             .rate
             .map(|rate| span_bytes(asker.rate) as f64 / rate.max(1.0));
-        let outside = self.swarm.of_outside(&free, seconds);
-        outside.or_else(|| {
-            let any = || {
-                free.into_iter()
-                    .find_map(|part| self.swarm.held().common(&part).into_iter().next())
-            };
-            (!asker.spare).then(any).flatten().map(Wish::from_start)
-        })
+        let outside = self.swarm.of_outside(&free.outside, seconds);
+        let any = || free.held.first().cloned().map(Wish::from_start);
+        outside.or_else(|| (!asker.spare).then(any).flatten())
     }
 
     /// Without a length everybody is asked for the whole file; the first to answer tells the length.
@@ -314,15 +334,22 @@ impl Plan {
     }
 
     /// What has not arrived, will not come from elsewhere in the file, and is in nobody's hands.
-    fn free(&self, size: u64, lacks: &RangeSet) -> Vec<Range<u64>> {
+    fn find_free(&self, size: u64) -> Free {
         let mut in_hand = RangeSet::new();
         for hand in self.hands.values().filter(|hand| !hand.duplicate) {
             in_hand.insert(hand.remaining());
         }
         let missing = self.arrived.missing(&(0..size)).into_iter();
         let missing = missing.flat_map(|part| in_hand.missing(&part));
-        let missing = missing.flat_map(|part| self.withheld.missing(&part));
-        missing.flat_map(|part| lacks.missing(&part)).collect()
+        let all: Vec<Range<u64>> = missing
+            .flat_map(|part| self.withheld.missing(&part))
+            .collect();
+        let held = self.swarm.held();
+        Free {
+            held: all.iter().flat_map(|part| held.common(part)).collect(),
+            outside: all.iter().flat_map(|part| held.missing(part)).collect(),
+            all,
+        }
     }
 
     /// The first part of `range` that has not arrived and that the asker may have.

@@ -6,6 +6,7 @@
 
 pub mod chromium;
 pub mod kubo;
+pub mod netns;
 pub mod nginx;
 pub mod oras;
 pub mod process;
@@ -18,6 +19,7 @@ use std::process::Command;
 
 pub use chromium::Chromium;
 pub use kubo::{Daemon, Kubo};
+pub use netns::Network;
 pub use nginx::{Nginx, NginxOptions};
 pub use oras::Oras;
 pub use registry::Registry;

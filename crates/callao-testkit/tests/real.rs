@@ -8,7 +8,7 @@ use callao_content::cid;
 use callao_testkit::delay::Delay;
 use callao_testkit::image::Image;
 use callao_testkit::real::kubo::peer::Transport;
-use callao_testkit::real::{Kubo, Nginx, NginxOptions};
+use callao_testkit::real::{Kubo, Network, Nginx, NginxOptions};
 
 fn get(url: &str, headers: &str) -> Vec<u8> {
     let rest = url.strip_prefix("http://").expect("an http URL");
@@ -113,4 +113,34 @@ fn two_kubos_fetch_from_each_other_over_every_transport_and_from_far_away() {
     holder.export(&cid, &car);
     let third = Kubo::init(&root.path().join("third"), &[]).expect("kubo");
     assert_eq!(third.import(&car), [cid]);
+}
+
+#[test]
+fn hosts_of_a_network_see_each_other_and_are_gone_afterwards() {
+    let Some(network) = Network::start(2) else {
+        return;
+    };
+    let root = tempfile::tempdir().expect("a directory");
+    let bytes = Image::Random(2).bytes(1 << 20);
+    std::fs::write(root.path().join("f"), &bytes).expect("a file");
+    let Some(nginx) = Nginx::start_on(&network, 0, root.path(), &NginxOptions::default()) else {
+        return;
+    };
+    network.limit(0, 20 << 20);
+    let got = network
+        .command(1, "curl")
+        .args(["-s", &nginx.url("f")])
+        .output();
+    assert!(got.expect("curl runs").stdout == bytes);
+    assert_eq!(nginx.log()[0].sent, 1 << 20);
+    let names = || {
+        let list = std::process::Command::new("ip")
+            .args(["netns", "list"])
+            .output();
+        String::from_utf8_lossy(&list.expect("ip runs").stdout).into_owned()
+    };
+    let mine = format!("callao{}-", std::process::id());
+    assert_eq!(names().matches(&mine).count(), 3);
+    drop((nginx, network));
+    assert_eq!(names().matches(&mine).count(), 0);
 }

@@ -241,8 +241,10 @@ impl World {
                     .has(source)
                     .is_none_or(|had| had.total() != has.total());
                 host.idle &= !news;
-                host.heard.get_or_insert(now);
                 host.plan.peer_has(source, name(other), has, rival, now);
+                if host.plan.swarm().held().total() > 0 {
+                    host.heard.get_or_insert(now);
+                }
                 for (lane, end) in host.plan.overreaching() {
                     host.plan.cut(lane, end);
                 }
@@ -582,4 +584,37 @@ fn a_file_that_is_there_in_a_moment_is_fetched_more_than_once() {
         ..Scene::default()
     };
     holds(&scene, 1.9, 2.2);
+}
+
+/// The same with less to compute: a smaller file, and everything slower by as much.
+fn many(hosts: usize, peers: usize, step_ms: u64) -> Scene {
+    let base = Scene::default();
+    Scene {
+        hosts,
+        peers,
+        size: base.size / 3,
+        origin: base.origin / 3.0,
+        lan: base.lan / 3.0,
+        asked: Duration::from_secs(1),
+        step: Duration::from_millis(step_ms),
+        ..base
+    }
+}
+
+#[test]
+fn a_hundred_hosts_stay_within_bounds() {
+    holds(&many(100, 32, 250), 2.3, 2.4);
+}
+
+#[test]
+#[ignore = "it takes minutes"]
+fn a_thousand_hosts_stay_within_bounds() {
+    let scene = Scene {
+        hosts: 1000,
+        peers: 40,
+        asked: Duration::from_secs(2),
+        step: Duration::from_millis(500),
+        ..Scene::default()
+    };
+    holds(&scene, 6.0, 6.0);
 }

@@ -12,14 +12,13 @@ use std::time::Duration;
 
 use crate::limits::{
     SWARM_BLOCK_BYTES_MAX, SWARM_BLOCK_BYTES_MIN, SWARM_BLOCKS_COUNT, SWARM_BLOCKS_COUNT_MAX,
-    SWARM_CROWD_COUNT, SWARM_PACE_STEP, SWARM_PACE_WINDOW, SWARM_PACE_WINDOW_MIN, SWARM_STILL,
+    SWARM_CROWD_COUNT, SWARM_CROWD_SPAN_TIME, SWARM_PACE_STEP, SWARM_PACE_WINDOW,
+    SWARM_PACE_WINDOW_MIN, SWARM_STILL,
 };
 use crate::ranges::RangeSet;
 
 /// Bytes of others are brought in only when that takes less than this part of the time in which they would come anyway.
 const STEAL_GAIN: f64 = 0.8;
-/// Our own bytes are left to the others when they would take this many times longer.
-const YIELD_LOSS: f64 = 2.0;
 
 /// The other hosts.
 pub(crate) struct Swarm {
@@ -110,26 +109,29 @@ impl Swarm {
             return;
         }
         let same_rivals = known.is_some_and(|peer| peer.rival == rival && peer.name == name);
-        let lost_some = known.is_some_and(|peer| !includes(&has, &peer.has));
+        let had = known.map(|peer| Arc::clone(&peer.has)).unwrap_or_default();
+        let new: Vec<Range<u64>> = has.iter().flat_map(|range| had.missing(&range)).collect();
+        let new_bytes: u64 = new.iter().map(|part| part.end - part.start).sum();
+        let only_more = new_bytes + had.total() == has.total();
         let whole = self.whole_blocks(&has);
+        if only_more {
+            for part in new {
+                self.held.insert(part);
+            }
+            for (block, copies) in self.copies.iter_mut().enumerate() {
+                let had = known.is_some_and(|peer| peer.whole[block]);
+                *copies += u16::from(whole[block] && !had);
+            }
+        }
         let peer = Peer {
             name,
             has,
             whole,
             rival,
         };
-        let old = self.peers.insert(source, peer);
-        match self.peers.get(&source) {
-            Some(peer) if !lost_some => {
-                for range in peer.has.iter() {
-                    self.held.insert(range);
-                }
-                for (block, copies) in self.copies.iter_mut().enumerate() {
-                    let had = old.as_ref().is_some_and(|old| old.whole[block]);
-                    *copies += u16::from(peer.whole[block] && !had);
-                }
-            }
-            _ => self.count_anew(),
+        self.peers.insert(source, peer);
+        if !only_more {
+            self.count_anew();
         }
         if !same_rivals {
             self.rank_anew();
@@ -158,30 +160,25 @@ impl Swarm {
         rarest.map(|(_, gap)| Wish::from_start(gap))
     }
 
-    /// Where a source outside the swarm shall begin, of the free bytes `free`: with what no peer has. Our own blocks come
-    /// first; those of others, the least contested first and from their ends, only if we are faster than they.
-    /// `seconds` is what one span of that source takes.
-    pub(crate) fn of_outside(&self, free: &[Range<u64>], seconds: Option<f64>) -> Option<Wish> {
-        let outside: Vec<Range<u64>> = free
-            .iter()
-            .flat_map(|part| self.held.missing(part))
-            .collect();
+    /// Where a source outside the swarm shall begin, of `outside`: free bytes that no peer has. Our own blocks come first;
+    /// those of others, the least contested first and from their ends, only if we are faster than they. `seconds` is what
+    /// one span of that source takes.
+    pub(crate) fn of_outside(&self, outside: &[Range<u64>], seconds: Option<f64>) -> Option<Wish> {
         if !self.has_rivals() {
             return outside.first().cloned().map(Wish::from_start);
         }
         let bytes: u64 = outside.iter().map(|part| part.end - part.start).sum();
         let left = self.pace.seconds_for(bytes);
-        if let (Some(seconds), Some(left)) = (seconds, left)
-            && seconds > left * YIELD_LOSS
-        {
-            return None;
+        if self.is_crowd() {
+            let part = self.sits_out(seconds, left).then_some(None);
+            return part
+                .unwrap_or_else(|| self.anywhere(outside))
+                .map(Wish::from_start);
         }
-        if let Some(own) = self.own(&outside) {
+        if let Some(own) = self.own(outside) {
             return Some(Wish::from_start(own));
         }
         let may_steal = match (seconds, left) {
-            // So many are at work that one more does not make it faster, only twice.
-            (_, Some(left)) if self.is_crowd() => left.is_infinite(),
             (Some(seconds), Some(left)) => seconds < left * STEAL_GAIN,
             // Nothing was fetched from here yet: only when nobody else gets anything done.
             (None, Some(left)) => left.is_infinite(),
@@ -212,30 +209,32 @@ impl Swarm {
         held.into_iter().chain(others).min()
     }
 
-    /// Where to begin in blocks of ours: at the first, as far as they follow each other. In a swarm so large that not
-    /// everybody knows everybody, others may think that the same blocks are theirs: then each begins somewhere else, in
-    /// its blocks and in each of them.
+    /// Where to begin in blocks of ours: at the first, as far as they follow each other.
     fn own(&self, outside: &[Range<u64>]) -> Option<Range<u64>> {
         let parts = outside.iter().flat_map(|part| self.in_blocks(part));
         let mut ours = parts.filter(|(block, _)| self.rank(*block) == 0);
-        if !self.is_crowd() {
-            let (_, mut own) = ours.next()?;
-            for (_, next) in ours {
-                if next.start != own.end {
-                    break;
-                }
-                own.end = next.end;
+        let (_, mut own) = ours.next()?;
+        for (_, next) in ours {
+            if next.start != own.end {
+                break;
             }
-            return Some(own);
+            own.end = next.end;
         }
-        let ours: Vec<(usize, Range<u64>)> = ours.collect();
-        let (block, _) = ours
+        Some(own)
+    }
+
+    /// Where to begin in a swarm so large that not everybody knows everybody. Others may think that the same blocks are
+    /// theirs: so each begins somewhere else, among its blocks and in each of them.
+    fn anywhere(&self, outside: &[Range<u64>]) -> Option<Range<u64>> {
+        let parts = outside.iter().flat_map(|part| self.in_blocks(part));
+        let parts: Vec<(usize, Range<u64>)> = parts.collect();
+        let (block, _) = parts
             .iter()
-            .min_by_key(|(block, _)| weight(self.me, *block))?;
+            .min_by_key(|(block, _)| (self.rank(*block), weight(self.me, *block)))?;
         let leaves = (self.block / SWARM_BLOCK_BYTES_MIN).max(1);
         let leaf = weight(self.me, *block) % leaves;
         let begin = *block as u64 * self.block + leaf * SWARM_BLOCK_BYTES_MIN;
-        let mut parts = ours.iter().filter(|(other, _)| other == block);
+        let mut parts = parts.iter().filter(|(other, _)| other == block);
         let behind = parts.clone().find(|(_, part)| part.end > begin);
         let (_, part) = behind.or_else(|| parts.next())?;
         let from = if part.contains(&begin) {
@@ -244,6 +243,17 @@ impl Swarm {
             part.start
         };
         Some(from..part.end)
+    }
+
+    /// So many hosts ask the same source that each waits long for a span, and much is in flight that others are
+    /// fetching too. Then only as many go on as get theirs in time: which ones, their names decide.
+    fn sits_out(&self, seconds: Option<f64>, left: Option<f64>) -> bool {
+        let stands_still = left.is_some_and(f64::is_infinite);
+        let Some(seconds) = seconds.filter(|_| !stands_still) else {
+            return false;
+        };
+        let share = SWARM_CROWD_SPAN_TIME.as_secs_f64() / seconds;
+        weight(self.me, usize::MAX) as f64 / u64::MAX as f64 > share
     }
 
     fn is_crowd(&self) -> bool {
@@ -387,10 +397,6 @@ fn block_bytes(size: u64) -> u64 {
         .max(least)
 }
 
-fn includes(more: &RangeSet, less: &RangeSet) -> bool {
-    less.iter().all(|range| more.covers(&range))
-}
-
 #[cfg(test)]
 #[expect(
     clippy::single_range_in_vec_init,
@@ -453,12 +459,12 @@ mod tests {
         let first = (0..64)
             .find(|b| swarm.rank(*b) == 0)
             .expect("a block of ours") as u64;
-        let all = [0..256 * MIB];
-        let wish = swarm.of_outside(&all, Some(1.0)).expect("work");
+        let wish = swarm.of_outside(&[0..256 * MIB], Some(1.0)).expect("work");
         assert_eq!((wish.gap.start, wish.from_end), (first * 4 * MIB, false));
         let theirs = set(&[0..(first + 1) * 4 * MIB]);
         swarm.peer_has(0, name_of("b"), theirs, true, at(500));
-        let wish = swarm.of_outside(&all, Some(1.0)).expect("work");
+        let rest = swarm.held().missing(&(0..256 * MIB));
+        let wish = swarm.of_outside(&rest, Some(1.0)).expect("work");
         assert!(wish.gap.start >= (first + 1) * 4 * MIB, "{wish:?}");
     }
 

@@ -11,10 +11,12 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::process::{Process, until};
-use super::{NGINX_VARIABLE, find};
+use super::{NGINX_VARIABLE, Network, find};
 
 /// How long nginx may take until it listens.
 const START_LIMIT: Duration = Duration::from_secs(10);
+/// Where it listens on a host of a network: no two do on one.
+const HOST_PORT: u16 = 8000;
 /// How often another port is tried.
 const TRIES: u32 = 5;
 
@@ -70,19 +72,56 @@ impl Nginx {
     }
 
     fn try_start(binary: &Path, root: &Path, options: &NginxOptions) -> Result<Self, String> {
+        let address = TcpListener::bind("127.0.0.1:0")
+            .and_then(|socket| socket.local_addr())
+            .map_err(|error| error.to_string())?;
+        let listens = || TcpStream::connect(address).is_ok();
+        Self::started(Command::new(binary), root, options, address, listens)
+    }
+
+    /// The same on a host of a network, which reaches it as `http://ADDRESS:8000`.
+    ///
+    /// # Panics
+    /// When nginx is there and does not start; and as [`super::skip`] does.
+    pub fn start_on(
+        network: &Network,
+        host: u8,
+        root: &Path,
+        options: &NginxOptions,
+    ) -> Option<Self> {
+        let binary = find("nginx", NGINX_VARIABLE)?;
+        let address = SocketAddr::from((network.address(host), HOST_PORT));
+        let command = network.command(host, binary);
+        // Only the host itself can see its ports.
+        let listens = || {
+            let look = network.command(host, "ss").args(["-Hlnt"]).output();
+            look.is_ok_and(|look| {
+                String::from_utf8_lossy(&look.stdout).contains(&address.to_string())
+            })
+        };
+        match Self::started(command, root, options, address, listens) {
+            Ok(nginx) => Some(nginx),
+            Err(trouble) => panic!("nginx does not start: {trouble}"),
+        }
+    }
+
+    fn started(
+        mut command: Command,
+        root: &Path,
+        options: &NginxOptions,
+        address: SocketAddr,
+        listens: impl Fn() -> bool,
+    ) -> Result<Self, String> {
         let files = tempfile::Builder::new()
             .prefix("callao-nginx-")
             .tempdir()
-            .map_err(|error| error.to_string())?;
-        let address = TcpListener::bind("127.0.0.1:0")
-            .and_then(|socket| socket.local_addr())
             .map_err(|error| error.to_string())?;
         let conf = files.path().join("nginx.conf");
         fs::write(&conf, configuration(root, files.path(), address, options))
             .map_err(|error| error.to_string())?;
         let errors = files.path().join("error.log");
         let mut process = Process::start(
-            Command::new(binary)
+            command
                 .arg("-p")
                 .arg(files.path())
                 .arg("-e")
@@ -94,9 +133,7 @@ impl Nginx {
                 .stderr(Stdio::null()),
         )
         .map_err(|error| error.to_string())?;
-        let listens = until(&mut process, START_LIMIT, || {
-            TcpStream::connect(address).ok()
-        });
+        let listens = until(&mut process, START_LIMIT, || listens().then_some(()));
         if listens.is_none() || process.ended().is_some() {
             return Err(fs::read_to_string(errors).unwrap_or_default());
         }
