@@ -7,6 +7,7 @@
 //!  |- roots     multihash, CID text    -> object
 //!  '- files     path, stamp, URL, kind -> object; last use
 //! history   one per fetch that ended; belongs to no object, since a fetch may fail
+//! cars      CAR files that the user added: they hold blocks, not one object
 //! ```
 
 use std::fmt;
@@ -20,10 +21,12 @@ use rusqlite::Connection;
 use crate::disk::Stamp;
 use crate::error::Error;
 
+mod cars;
 mod database;
 mod history;
 mod rows;
 
+pub use cars::CarRecord;
 pub use history::{Names, Past};
 
 /// How bytes came to be believed.
@@ -186,6 +189,21 @@ impl Catalogue {
     /// Forgets a file (the file itself stays), and its object if that was the last one.
     pub fn forget(&self, path: &Path) -> Result<(), Error> {
         self.run(|connection| rows::forget(connection, path))
+    }
+
+    /// Notes a CAR file that the user added.
+    pub fn record_car(&self, car: &CarRecord) -> Result<(), Error> {
+        self.run(|connection| cars::record(connection, car))
+    }
+
+    /// The CAR files that were added, by path.
+    pub fn cars(&self) -> Result<Vec<CarRecord>, Error> {
+        self.run(|connection| cars::list(connection))
+    }
+
+    /// Forgets a CAR file; the file itself stays.
+    pub fn forget_car(&self, path: &Path) -> Result<(), Error> {
+        self.run(|connection| cars::forget(connection, path))
     }
 
     /// Notes a use, in seconds since 1970.

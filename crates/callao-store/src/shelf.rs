@@ -16,12 +16,14 @@ use crate::places::Places;
 use crate::served::Served;
 
 mod adopt;
+mod car;
 mod fetches;
 mod file;
 mod index;
 mod look;
 mod origin;
 
+pub use car::{PackedFile, ShelvedCar};
 pub use file::{Owner, Shelved};
 use index::Index;
 use look::Looker;
@@ -93,6 +95,7 @@ pub struct Shelf {
 struct Now {
     files: Vec<Arc<Shelved>>,
     index: Index,
+    cars: Vec<Arc<ShelvedCar>>,
     listed: Vec<Listed>,
 }
 
@@ -113,12 +116,13 @@ impl Shelf {
     pub fn refresh(&self, catalogue: Option<&Catalogue>) -> Result<Vec<Change>, Error> {
         let mut looker = lock(&self.looker);
         let before = self.now();
-        let (seen, changes) = looker.look(catalogue, &before.files)?;
+        let (seen, changes) = looker.look(catalogue, &before.files, &before.cars)?;
         if let Some(seen) = seen {
             let index = Index::of(&seen.files);
             let now = Now {
                 index,
                 files: seen.files,
+                cars: seen.cars,
                 listed: seen.listed,
             };
             *self.now.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(now);
@@ -140,7 +144,12 @@ impl Shelf {
         Some(Arc::clone(whole.unwrap_or(first)))
     }
 
-    /// Everything that is served.
+    /// The file with this root, if its blocks are in a CAR.
+    pub fn packed_file(&self, root: &Cid) -> Option<PackedFile> {
+        self.now().cars.iter().find_map(|car| car.file(root))
+    }
+
+    /// Every file that is served, but for those in CARs.
     pub fn files(&self) -> Vec<Arc<Shelved>> {
         let now = self.now();
         let files = now.files.iter().filter(|file| !file.is_retired());
@@ -158,12 +167,19 @@ impl Shelf {
         roots
     }
 
-    /// The roots of all whole files.
+    /// The roots of all whole files and of the CARs.
     pub fn roots(&self) -> Vec<Cid> {
         let mut roots: Vec<Cid> = Vec::new();
         for file in self.files() {
             if file.is_complete() && !roots.contains(file.layout.root()) {
                 roots.push(*file.layout.root());
+            }
+        }
+        let now = self.now();
+        let cars = now.cars.iter().filter(|car| !car.is_retired());
+        for root in cars.flat_map(|car| &car.roots) {
+            if !roots.contains(root) {
+                roots.push(*root);
             }
         }
         roots
@@ -185,10 +201,9 @@ impl Served for Shelf {
             return u32::try_from(cid.hash().digest().len()).ok();
         }
         let now = self.now();
-        let found = now.index.find(cid);
-        found
-            .filter_map(|(file, block)| now.files[file].length(block, cid))
-            .next()
+        let mut found = now.index.find(cid);
+        let in_file = found.find_map(|(file, block)| now.files[file].length(block, cid));
+        in_file.or_else(|| now.cars.iter().find_map(|car| car.length(cid)))
     }
 
     fn read(&self, cid: &Cid, buffer: &mut Vec<u8>) -> bool {
@@ -198,10 +213,11 @@ impl Served for Shelf {
             return true;
         }
         let now = self.now();
-        now.index.find(cid).any(|(file, block)| {
+        let in_file = now.index.find(cid).any(|(file, block)| {
             let file = &now.files[file];
             file.length(block, cid).is_some() && file.read(block, cid, buffer)
-        })
+        });
+        in_file || now.cars.iter().any(|car| car.read(cid, buffer))
     }
 }
 

@@ -12,7 +12,7 @@ use crate::limits;
 use crate::lock::{self, WaitChoice};
 
 /// `PRAGMA user_version`. A database with an older one is brought up to date, one with a newer one is replaced.
-const SCHEMA_VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = 3;
 
 /// The tables of version 1.
 const SCHEMA_1: &str = "
@@ -71,10 +71,19 @@ const SCHEMA_2: &str = "
     CREATE INDEX history_cid ON history (cid);
 ";
 
+/// What version 3 added.
+const SCHEMA_3: &str = "
+    CREATE TABLE cars (
+        path BLOB PRIMARY KEY,
+        roots TEXT NOT NULL,
+        added_at INTEGER NOT NULL
+    ) WITHOUT ROWID;
+";
+
 enum Opened {
     Ready(Connection),
-    /// Of version 1.
-    Old(Connection),
+    /// Of an older version, and what it lacks.
+    Old(Connection, &'static [&'static str]),
     Empty(Connection),
     Damaged,
 }
@@ -124,7 +133,7 @@ fn open_looking(path: &Path, look: Look, told: &dyn Fn(&Path)) -> Result<Connect
     )?;
     let connection = match connect(path, look).map_err(sqlite)? {
         Opened::Ready(connection) => connection,
-        Opened::Old(connection) => upgrade(connection).map_err(sqlite)?,
+        Opened::Old(connection, lacking) => upgrade(connection, lacking).map_err(sqlite)?,
         Opened::Empty(connection) => create(connection).map_err(sqlite)?,
         Opened::Damaged => {
             if let Some(aside) = move_aside(path)? {
@@ -174,15 +183,16 @@ fn connect(path: &Path, look: Look) -> rusqlite::Result<Opened> {
         let version = number("PRAGMA user_version")?;
         let tables = number(
             "SELECT count(*) FROM sqlite_schema
-             WHERE type = 'table' AND name IN ('objects', 'digests', 'roots', 'files', 'history')",
+             WHERE type = 'table' AND name IN ('objects', 'digests', 'roots', 'files', 'history', 'cars')",
         )?;
         let others = number("SELECT count(*) FROM sqlite_schema")? - tables;
         if look == Look::Thorough {
             check(&connection)?;
         }
         Ok(match (version, tables) {
-            (SCHEMA_VERSION, 5) => Opened::Ready(connection),
-            (1, 4) => Opened::Old(connection),
+            (SCHEMA_VERSION, 6) => Opened::Ready(connection),
+            (2, 5) => Opened::Old(connection, &[SCHEMA_3]),
+            (1, 4) => Opened::Old(connection, &[SCHEMA_2, SCHEMA_3]),
             (0, 0) if others == 0 => Opened::Empty(connection),
             _ => Opened::Damaged,
         })
@@ -196,17 +206,20 @@ fn connect(path: &Path, look: Look) -> rusqlite::Result<Opened> {
 fn create(mut connection: Connection) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     let transaction = connection.transaction()?;
-    transaction.execute_batch(SCHEMA_1)?;
-    transaction.execute_batch(SCHEMA_2)?;
+    for tables in [SCHEMA_1, SCHEMA_2, SCHEMA_3] {
+        transaction.execute_batch(tables)?;
+    }
     transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     transaction.commit()?;
     Ok(connection)
 }
 
-/// From version 1 in place: every row stays.
-fn upgrade(mut connection: Connection) -> rusqlite::Result<Connection> {
+/// In place: every row stays.
+fn upgrade(mut connection: Connection, lacking: &[&str]) -> rusqlite::Result<Connection> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    transaction.execute_batch(SCHEMA_2)?;
+    for tables in lacking {
+        transaction.execute_batch(tables)?;
+    }
     transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     transaction.commit()?;
     Ok(connection)

@@ -549,3 +549,37 @@ fn a_database_of_version_1_is_brought_up_to_date_and_loses_nothing() -> Outcome 
     assert!(!fs::exists(dir.path().join("catalogue.sqlite.damaged"))?);
     Ok(())
 }
+
+#[test]
+fn cars_are_noted_and_forgotten() -> Outcome {
+    let dir = tempfile::tempdir()?;
+    let catalogue = Catalogue::open(&dir.path().join("catalogue.sqlite"))?;
+    let roots = [b"a", b"b"].map(|bytes| cid::raw_sha256(hash::sha256(bytes)));
+    let mut car = CarRecord {
+        path: "/d/a.car".into(),
+        roots: roots.to_vec(),
+        added_at_unix: 7,
+    };
+    catalogue.record_car(&car)?;
+    car.roots.clear();
+    catalogue.record_car(&car)?;
+    assert_eq!(catalogue.cars()?, [car.clone()], "noted anew");
+    catalogue.forget_car(&car.path)?;
+    assert_eq!(catalogue.cars()?, []);
+    Ok(())
+}
+
+#[test]
+fn a_database_of_version_2_gets_its_table_of_cars() -> Outcome {
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join("catalogue.sqlite");
+    let one = object(b"bytes", Verified::Digest);
+    let catalogue = Catalogue::open(&path)?;
+    catalogue.record(&one, &file("/one", 1))?;
+    catalogue
+        .run(|connection| connection.execute_batch("DROP TABLE cars; PRAGMA user_version = 2"))?;
+    drop(catalogue);
+    let catalogue = Catalogue::open_telling(&path, |_| panic!("nothing is damaged"))?;
+    assert_eq!((catalogue.list()?.len(), catalogue.cars()?.len()), (1, 0));
+    Ok(())
+}

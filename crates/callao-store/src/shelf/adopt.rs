@@ -54,7 +54,7 @@ pub(super) fn adopt(
         url: about.url.clone(),
         kind: match about.owner {
             Owner::User => Kind::User,
-            Owner::Lima | Owner::Fetch => Kind::Lima,
+            Owner::Lima | Owner::Car | Owner::Fetch => Kind::Lima,
         },
     };
     catalogue.record(&object, &file).map_err(failed)

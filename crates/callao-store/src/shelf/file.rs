@@ -21,6 +21,8 @@ pub enum Owner {
     Lima,
     /// A file that the user added.
     User,
+    /// A CAR file that the user added.
+    Car,
     /// A staging file: somebody is fetching it, or was interrupted.
     Fetch,
 }
@@ -31,6 +33,7 @@ impl Owner {
         match self {
             Owner::Lima => "lima",
             Owner::User => "user",
+            Owner::Car => "car",
             Owner::Fetch => "fetching",
         }
     }

@@ -9,11 +9,13 @@ use std::sync::atomic::AtomicBool;
 use callao_content::layout::Layout;
 use callao_content::{Cid, cid};
 
+use super::car::ShelvedCar;
 use super::file::About;
 use super::{Change, Listed, Owner, Policy, Shelved, What, adopt, fetches, origin};
 use crate::catalogue::{Catalogue, Held, Kind};
 use crate::disk::{Disk, Stamp};
 use crate::error::{At, Error};
+use crate::foreign::car::CarFile;
 use crate::lima;
 use crate::limits::{SHELF_LINGER_COUNT, SHELVED_FILES_COUNT_MAX};
 use crate::places::Places;
@@ -41,6 +43,7 @@ pub(super) struct Looker {
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub(super) files: Vec<Arc<Shelved>>,
+    pub(super) cars: Vec<Arc<ShelvedCar>>,
     pub(super) listed: Vec<Listed>,
 }
 
@@ -63,9 +66,11 @@ impl Looker {
         &mut self,
         catalogue: Option<&Catalogue>,
         before: &[Arc<Shelved>],
+        cars: &[Arc<ShelvedCar>],
     ) -> Result<(Option<Seen>, Vec<Change>), Error> {
         let stamps = self.stamps()?;
-        let broken = before.iter().any(|file| file.is_retired());
+        let broken =
+            before.iter().any(|file| file.is_retired()) || cars.iter().any(|car| car.is_retired());
         if self.seen.as_ref() == Some(&stamps) && !broken && !self.more && self.lingering.is_empty()
         {
             fetches::update(&*self.disk, before);
@@ -81,6 +86,7 @@ impl Looker {
         }
         self.unknown(catalogue, &held, &mut seen, &mut changes)?;
         self.fetches(before, &mut seen)?;
+        self.cars(catalogue, cars, &mut seen, &mut changes)?;
         seen.files.truncate(SHELVED_FILES_COUNT_MAX);
         compare(before, &seen.files, &mut changes);
         let still = seen.listed.iter().filter(|file| file.owner != Owner::Fetch);
@@ -358,6 +364,88 @@ impl Looker {
         }
         self.lingering = lingering;
         Ok(())
+    }
+}
+
+impl Looker {
+    /// CAR files that the user added.
+    fn cars(
+        &mut self,
+        catalogue: Option<&Catalogue>,
+        before: &[Arc<ShelvedCar>],
+        seen: &mut Seen,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), Error> {
+        for car in before.iter().filter(|car| car.is_retired()) {
+            let reason = "a block of it is not what its CID says".to_owned();
+            self.reject(&car.path, car.stamp, reason, changes);
+        }
+        let records = catalogue.map_or(Ok(Vec::new()), Catalogue::cars)?;
+        for record in records {
+            let Some(stamp) = self.stat(&record.path)? else {
+                continue;
+            };
+            let same = |car: &&Arc<ShelvedCar>| car.path == record.path && car.stamp == stamp;
+            let why_not = match before.iter().find(same).filter(|car| !car.is_retired()) {
+                _ if self.policy.nothing => Some("serving is switched off".into()),
+                Some(car) => {
+                    seen.cars.push(Arc::clone(car));
+                    None
+                }
+                None => self.open_car(&record.path, stamp, seen, changes),
+            };
+            seen.listed.push(Listed {
+                name: name_of(&record.path.to_string_lossy()),
+                path: record.path,
+                size: stamp.size,
+                owner: Owner::Car,
+                url: None,
+                digests: Vec::new(),
+                roots: record.roots,
+                have_bytes: stamp.size,
+                why_not,
+            });
+        }
+        for car in before {
+            let still = seen.listed.iter().any(|listed| listed.path == car.path);
+            if !still {
+                let (path, what) = (car.path.clone(), What::Gone);
+                changes.push(Change { path, what });
+            }
+        }
+        Ok(())
+    }
+
+    /// Why it is not served, if it cannot be.
+    fn open_car(
+        &mut self,
+        path: &Path,
+        stamp: Stamp,
+        seen: &mut Seen,
+        changes: &mut Vec<Change>,
+    ) -> Option<String> {
+        if let Some((state, reason)) = self.rejected.get(path)
+            && *state == stamp
+        {
+            return Some(reason.clone());
+        }
+        match CarFile::open(path) {
+            Ok(car) => {
+                let car = Arc::new(ShelvedCar::new(car, path, stamp));
+                let what = What::Appeared(car.roots.clone());
+                changes.push(Change {
+                    path: path.to_owned(),
+                    what,
+                });
+                seen.cars.push(car);
+                None
+            }
+            Err(error) => {
+                let reason = error.to_string();
+                self.reject(path, stamp, reason.clone(), changes);
+                Some(reason)
+            }
+        }
     }
 }
 

@@ -9,13 +9,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use callao_content::digest::Algorithm;
+use callao_content::hash;
 use callao_content::import::import;
 use callao_content::layout::Layout;
 use callao_content::profile::{Profile, Shape};
 use callao_testkit::image::Image;
 
 use super::*;
-use crate::catalogue::{FileRecord, Kind, Object, Verified};
+use crate::catalogue::{CarRecord, FileRecord, Kind, Object, Verified};
 use crate::disk::{Disk, RealDisk};
 use crate::places::lima_key;
 use crate::proof;
@@ -414,5 +415,65 @@ fn a_map_that_lies_costs_nothing() -> Outcome {
     assert!(!scene.shelf.read(&leaf, &mut buffer));
     assert_eq!(scene.shelf.length(&leaf), None, "asked for once");
     assert!(scene.shelf.length(&layout.nodes()[0].cid).is_some());
+    Ok(())
+}
+
+#[test]
+fn every_block_of_a_car_is_served_where_it_lies() -> Outcome {
+    let scene = Scene::new(Policy::default())?;
+    let bytes = Image::Random(8).bytes(95_000);
+    let layout = import(&bytes, shape(Profile::UnixfsV0_2015))?;
+    let mut car = callao_content::car::Writer::header(&[*layout.root()]);
+    let mut put = |cid: &Cid, block: &[u8]| {
+        car.extend(callao_content::car::Writer::block_prefix(cid, block.len()));
+        car.extend_from_slice(block);
+    };
+    for node in layout.nodes() {
+        put(&node.cid, &node.bytes);
+    }
+    for (index, leaf) in layout.leaves().iter().enumerate() {
+        let payload = &bytes[leaf.offset as usize..leaf.end() as usize];
+        put(
+            &layout.leaf_cid(index).expect("a block"),
+            &layout.block(index, payload),
+        );
+    }
+    let other = Cid::new_v1(0x71, *cid::raw_sha256(hash::sha256(b"\xa0")).hash());
+    put(&other, b"\xa0");
+    let path = scene.dir.path().join("a.car");
+    fs::write(&path, &car)?;
+    scene.catalogue.record_car(&CarRecord {
+        path: path.clone(),
+        roots: vec![*layout.root()],
+        added_at_unix: 1,
+    })?;
+    assert_eq!(scene.refresh()?, [What::Appeared(vec![*layout.root()])]);
+    assert_eq!(scene.shelf.roots(), [*layout.root()]);
+    assert_eq!(
+        all_blocks(&scene.shelf, &layout),
+        layout.leaves().len() + layout.nodes().len()
+    );
+    assert_eq!(scene.shelf.length(&other), Some(1), "dag-cbor as well");
+    let file = scene.shelf.packed_file(layout.root()).expect("a file");
+    let mut buffer = Vec::new();
+    assert!(file.read_leaves(2..5, &mut buffer) && buffer == bytes[20_000..50_000]);
+    assert!(file.have().contains(&(0..95_000)));
+    assert_eq!(scene.refresh()?, []);
+
+    let at = car.len() - 1_000;
+    car[at] ^= 1;
+    fs::write(&path, &car)?;
+    scene.refresh()?;
+    let last = layout.leaf_cid(layout.leaves().len() - 1).expect("a block");
+    assert!(
+        !scene.shelf.read(&last, &mut buffer),
+        "hashed before it leaves"
+    );
+    let reason = "a block of it is not what its CID says".to_owned();
+    assert!(scene.refresh()?.contains(&What::Retired(reason)));
+    assert_eq!(scene.shelf.length(layout.root()), None);
+    fs::remove_file(&path)?;
+    scene.refresh()?;
+    assert!(scene.shelf.all().is_empty());
     Ok(())
 }

@@ -7,11 +7,13 @@ use clap::Args;
 const ADD_AFTER_HELP: &str = "\
 The file is read once and stays where it is: `callao get` of its digest or CID
 uses it from now on. The CID is that of `ipfs add` with the same profile.
+A CAR (FILE.car) is checked and registered with all its blocks: directories too.
 
 Examples:
   callao add disk.img
   callao add --only-hash --profile unixfs-v1-2025 disk.img
-  callao add disk.img --car disk.car";
+  callao add disk.img --car disk.car
+  callao add images.car";
 
 /// `callao add`.
 #[derive(Debug, Clone, Default, Args)]

@@ -19,6 +19,7 @@ use crate::output::{human, json, progress};
 use crate::record::{self, Known};
 
 pub(crate) mod car;
+mod registered;
 
 /// One file, computed.
 struct Added {
@@ -35,6 +36,10 @@ pub(crate) fn run(app: &App, args: &AddArgs) -> Result<(), CommandError> {
     }
     let (shape, profile) = shape(args)?;
     for file in &args.files {
+        if registered::is_car(file) {
+            registered::add(app, args, file)?;
+            continue;
+        }
         let added = add(app, args, file, shape)?;
         show(app, file, &added, profile);
     }

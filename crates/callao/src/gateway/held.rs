@@ -6,13 +6,16 @@ use std::sync::Arc;
 use callao_content::Cid;
 use callao_content::digest::Digest;
 use callao_content::layout::Layout;
-use callao_store::shelf::{Shelf, Shelved};
+use callao_store::shelf::{PackedFile, Shelf, Shelved};
 
 use super::{Held, HeldFile};
 
 impl Held for Shelf {
     fn file(&self, root: &Cid) -> Option<Arc<dyn HeldFile>> {
-        Some(Shelf::file(self, root)?)
+        if let Some(file) = Shelf::file(self, root) {
+            return Some(file);
+        }
+        Some(Arc::new(self.packed_file(root)?))
     }
 
     fn with_digest(&self, digest: &Digest) -> Vec<Cid> {
@@ -35,5 +38,23 @@ impl HeldFile for Shelved {
 
     fn read_leaves(&self, leaves: Range<usize>, buffer: &mut Vec<u8>) -> bool {
         Shelved::read_leaves(self, leaves, buffer)
+    }
+}
+
+impl HeldFile for PackedFile {
+    fn layout(&self) -> &Arc<Layout> {
+        PackedFile::layout(self)
+    }
+
+    fn name(&self) -> String {
+        String::new()
+    }
+
+    fn have(&self) -> Vec<Range<u64>> {
+        PackedFile::have(self)
+    }
+
+    fn read_leaves(&self, leaves: Range<usize>, buffer: &mut Vec<u8>) -> bool {
+        PackedFile::read_leaves(self, leaves, buffer)
     }
 }

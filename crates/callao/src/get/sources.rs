@@ -17,6 +17,7 @@ use callao_fetch::source::gateway::{Gateway, GatewayOptions};
 use callao_fetch::source::http::Http;
 use callao_fetch::source::kubo_rpc::{self, KuboOptions, KuboRpc};
 use callao_fetch::source::{Source, SourceKind};
+use callao_store::catalogue::Catalogue;
 use callao_store::disk::RealDisk;
 use callao_store::foreign::BlockReader;
 use callao_store::foreign::car::CarFile;
@@ -150,6 +151,7 @@ impl Places {
         for path in &args.car {
             places.car(&app.host.working_dir.join(path))?;
         }
+        places.registered_cars(app);
         for named in &args.kubo {
             places.named_kubo(app, named)?;
         }
@@ -357,6 +359,23 @@ impl Places {
         self.readers
             .push((SourceKind::Car, path.display().to_string(), Arc::new(car)));
         Ok(())
+    }
+
+    /// CARs that were added. Nobody named them now, so it is no error if one of them is gone.
+    fn registered_cars(&mut self, app: &App) {
+        let cars = app.catalogue().map(Catalogue::cars);
+        for record in cars.and_then(Result::ok).unwrap_or_default() {
+            let place = record.path.display().to_string();
+            if self.readers.iter().any(|(_, known, _)| *known == place) {
+                continue;
+            }
+            match CarFile::open(&record.path) {
+                Ok(car) => self.readers.push((SourceKind::Car, place, Arc::new(car))),
+                Err(error) => app
+                    .output
+                    .detail(format!("A registered CAR is not used: {error}")),
+            }
+        }
     }
 
     /// `--kubo`: an address or a directory.

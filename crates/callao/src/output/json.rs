@@ -193,6 +193,35 @@ pub enum PublishedTo {
     },
 }
 
+/// A CAR that `callao add` registered.
+#[derive(Debug, Clone, Serialize)]
+pub struct AddedCar {
+    /// `result`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// As given on the command line.
+    pub path: String,
+    /// Bytes of the CAR.
+    pub size: u64,
+    /// Different blocks.
+    pub blocks: usize,
+    /// What its header names.
+    pub roots: Vec<CarRoot>,
+    /// It ends in the middle of a block.
+    pub truncated: bool,
+}
+
+/// One root of a CAR.
+#[derive(Debug, Clone, Serialize)]
+pub struct CarRoot {
+    /// Its CID.
+    pub cid: String,
+    /// `file`, `directory`, `symlink`, `block of another kind`, `missing block`.
+    pub is: &'static str,
+    /// Bytes, of a file.
+    pub size: Option<u64>,
+}
+
 /// What `callao add` found.
 #[derive(Debug, Clone, Serialize)]
 pub struct Added {

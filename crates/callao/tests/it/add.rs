@@ -147,3 +147,62 @@ fn an_empty_file_and_one_byte() {
     env.succeed(&["add", "empty", "--car", "empty.car"]);
     assert!(env.path("empty.car").exists());
 }
+
+#[test]
+fn a_car_is_registered_with_all_its_blocks() {
+    let (env, sample) = (TestEnvironment::new(), Sample::random(22, SIZE));
+    env.write("a.img", &sample.bytes);
+    env.succeed(&["add", "--only-hash", "--car", "a.car", "a.img"]);
+    fs::remove_file(env.path("a.img")).expect("the file goes");
+    let run = env.succeed(&["add", "a.car"]);
+    assert_snapshot!(env.steady(&run.stdout), @"ipfs://bafybeibigu2...");
+    assert_snapshot!(env.told(&run), @r##"
+    exit 0
+    a.car: 2.00 MiB, 10 blocks, 1 root
+      bafybeibigu2... is a file, 2.00 MiB
+    "##);
+    let result = env.succeed(&["add", "--json", "a.car"]).last("result");
+    assert_eq!(
+        (&result["blocks"], &result["truncated"]),
+        (&10.into(), &false.into())
+    );
+    assert_eq!(result["roots"][0]["is"], "file");
+    assert_eq!(result["roots"][0]["size"], SIZE);
+    let listed = env.succeed(&["cache", "list"]);
+    assert!(listed.stdout.contains("a.car") && listed.stdout.contains(&sample.cid()));
+    env.succeed(&["get", &sample.cid(), "--offline", "-o", "again.img"]);
+    assert!(fs::read(env.path("again.img")).expect("it was written") == *sample.bytes);
+}
+
+#[test]
+fn a_damaged_car_is_not_registered() {
+    let (env, sample) = (TestEnvironment::new(), Sample::random(23, SIZE));
+    env.write("a.img", &sample.bytes);
+    env.succeed(&["add", "--only-hash", "--car", "a.car", "a.img"]);
+    let mut car = fs::read(env.path("a.car")).expect("the CAR");
+    let last = car.len() - 1;
+    car[last] ^= 1;
+    env.write("bad.car", &car);
+    env.write("none.car", b"this is no CAR");
+    assert_snapshot!(env.told(&env.run(&["add", "bad.car"])), @r##"
+    exit 5
+    error: `bad.car`: 1 of its 10 blocks are not what their CIDs say
+    hint: make the CAR again, or fetch it again: nothing of it was registered
+    "##);
+    let none = env.run(&["add", "none.car"]);
+    let told = env.told(&none);
+    assert!(told.starts_with("exit 5"), "{told}");
+    assert!(
+        told.contains("none.car is not a usable CAR file: its header is longer than it may be"),
+        "{told}"
+    );
+    assert!(
+        told.contains("hint: to add it as a file of any kind, give it another name"),
+        "{told}"
+    );
+    assert_snapshot!(env.told(&env.run(&["add", "--car", "b.car", "a.car"])), @r##"
+    exit 2
+    error: --car writes a CAR of a file, not of a CAR
+    "##);
+    assert!(env.succeed(&["cache", "list"]).stdout.is_empty());
+}

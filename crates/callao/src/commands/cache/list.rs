@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use callao_store::catalogue::Kind;
+use callao_content::cid;
+use callao_store::catalogue::{Catalogue, Kind};
 use callao_store::disk::Stamp;
 use serde::Serialize;
 
 use super::items::{self, Item};
 use crate::app::App;
 use crate::error::CommandError;
-use crate::host;
+use crate::host::{self, FileKind};
 use crate::output::human;
 
 /// One file, as `--json` has it.
@@ -45,10 +46,57 @@ pub(super) fn run(app: &App) -> Result<(), CommandError> {
         inodes.insert((stamp.dev, stamp.inode), stamp.size);
         count += 1;
     }
+    for car in cars(app)? {
+        app.output.json(&car);
+        app.output.result(car.text());
+        count += 1;
+        inodes.insert((u64::MAX, count), car.size);
+    }
     let total: u64 = inodes.values().sum();
     app.output
         .info(format!("{count} files, {} on disk", human::bytes(total)));
     Ok(())
+}
+
+/// A CAR that was added, as `--json` has it.
+#[derive(Debug, Serialize)]
+struct ListedCar {
+    #[serde(rename = "type")]
+    event: &'static str,
+    path: PathBuf,
+    size: u64,
+    /// Its roots.
+    cids: Vec<String>,
+    owner: &'static str,
+}
+
+impl ListedCar {
+    fn text(&self) -> String {
+        let size = human::bytes(self.size);
+        let mut text = format!("{}  {size}  CAR", self.path.display());
+        for cid in &self.cids {
+            text.extend(["\n  cid ", cid]);
+        }
+        text
+    }
+}
+
+/// Those that are still there.
+fn cars(app: &App) -> Result<Vec<ListedCar>, CommandError> {
+    let records = app.catalogue().map_or(Ok(Vec::new()), Catalogue::cars)?;
+    let mut cars = Vec::new();
+    for record in records {
+        if let Some(FileKind::File { size }) = host::kind_of(&record.path) {
+            cars.push(ListedCar {
+                event: "item",
+                path: record.path,
+                size,
+                cids: record.roots.iter().map(cid::text).collect(),
+                owner: "user",
+            });
+        }
+    }
+    Ok(cars)
 }
 
 fn listed(item: &Item, stamp: &Stamp) -> Listed {

@@ -1,0 +1,136 @@
+//! A CAR file, registered where it lies: every block in it is checked once, then it is served and read from.
+
+use std::path::Path;
+
+use callao_content::unixfs::{self, Kind};
+use callao_content::{Cid, cid, dag_pb};
+use callao_store::catalogue::CarRecord;
+use callao_store::foreign::BlockReader;
+use callao_store::foreign::car::CarFile;
+
+use crate::app::App;
+use crate::cli::AddArgs;
+use crate::error::CommandError;
+use crate::exit_code::ExitCode;
+use crate::host::{self, FileKind};
+use crate::output::{human, json};
+
+/// By its name: what is in it is checked when it is added.
+pub(super) fn is_car(file: &Path) -> bool {
+    file.extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("car"))
+}
+
+pub(super) fn add(app: &App, args: &AddArgs, file: &Path) -> Result<(), CommandError> {
+    if args.car.is_some() {
+        return Err(CommandError::usage(
+            "--car writes a CAR of a file, not of a CAR",
+        ));
+    }
+    let path = app.host.working_dir.join(file);
+    let Some(FileKind::File { size }) = host::kind_of(&path) else {
+        return Err(CommandError::new(
+            ExitCode::NotFound,
+            format!("there is no file `{}`", file.display()),
+        ));
+    };
+    let car = CarFile::open(&path).map_err(|error| {
+        CommandError::from(error).hint("to add it as a file of any kind, give it another name")
+    })?;
+    let wrong = car.check()?;
+    if wrong > 0 {
+        return Err(CommandError::new(
+            ExitCode::Integrity,
+            format!(
+                "`{}`: {wrong} of its {} blocks are not what their CIDs say",
+                file.display(),
+                car.block_count()
+            ),
+        )
+        .hint("make the CAR again, or fetch it again: nothing of it was registered"));
+    }
+    if car.is_truncated() {
+        app.output.warning(format!(
+            "`{}` ends in the middle of a block; what is before it is registered",
+            file.display()
+        ));
+    }
+    if !args.only_hash {
+        record(app, &host::real_path(&path), &car)?;
+    }
+    show(app, file, size, &car);
+    Ok(())
+}
+
+fn record(app: &App, path: &Path, car: &CarFile) -> Result<(), CommandError> {
+    let Some(catalogue) = app.catalogue() else {
+        return Err(CommandError::new(
+            ExitCode::Disk,
+            "the CAR cannot be registered without a catalogue",
+        ));
+    };
+    Ok(catalogue.record_car(&CarRecord {
+        path: path.to_owned(),
+        roots: car.roots().to_vec(),
+        added_at_unix: host::unix_now(),
+    })?)
+}
+
+fn show(app: &App, file: &Path, size: u64, car: &CarFile) {
+    let roots: Vec<json::CarRoot> = car.roots().iter().map(|root| root_of(car, root)).collect();
+    app.output.info(format!(
+        "{}: {}, {} blocks, {} {}",
+        file.display(),
+        human::bytes(size),
+        car.block_count(),
+        roots.len(),
+        if roots.len() == 1 { "root" } else { "roots" }
+    ));
+    for (root, cid) in roots.iter().zip(car.roots()) {
+        let size = root.size.map(|size| format!(", {}", human::bytes(size)));
+        app.output.info(format!(
+            "  {} is a {}{}",
+            root.cid,
+            root.is,
+            size.unwrap_or_default()
+        ));
+        // In a URL the CID is always version 1: parsers fold the host to lower case.
+        let in_url = Cid::new_v1(cid.codec(), *cid.hash());
+        app.output.result(format!("ipfs://{}", cid::text(&in_url)));
+    }
+    app.output.json(&json::AddedCar {
+        kind: "result",
+        path: file.display().to_string(),
+        size,
+        blocks: car.block_count(),
+        roots,
+        truncated: car.is_truncated(),
+    });
+}
+
+fn root_of(car: &CarFile, root: &Cid) -> json::CarRoot {
+    let block = car.get(root).ok().flatten();
+    let (is, size) = match block.as_deref() {
+        None => ("missing block", None),
+        Some(block) if root.codec() == cid::RAW => ("file", Some(block.len() as u64)),
+        Some(block) => unixfs_of(block),
+    };
+    json::CarRoot {
+        cid: cid::text(root),
+        is,
+        size,
+    }
+}
+
+fn unixfs_of(block: &[u8]) -> (&'static str, Option<u64>) {
+    let node = dag_pb::decode(block).ok();
+    let data = node
+        .and_then(|node| node.data)
+        .and_then(|data| unixfs::decode(data).ok());
+    match data.map(|data| (data.kind, data.filesize)) {
+        Some((Kind::File | Kind::Raw, size)) => ("file", size),
+        Some((Kind::Directory | Kind::HamtShard, _)) => ("directory", None),
+        Some((Kind::Symlink, _)) => ("symlink", None),
+        _ => ("block of another kind", None),
+    }
+}
