@@ -35,9 +35,14 @@ impl Served for Blocks {
 impl Holder {
     /// Serves these files.
     pub(crate) fn start(files: Vec<(Layout, Arc<[u8]>)>) -> Self {
+        Holder::serving(files, Holder::options())
+    }
+
+    /// Serves these files, being told more.
+    pub(crate) fn serving(files: Vec<(Layout, Arc<[u8]>)>, options: NodeOptions) -> Self {
         Holder::with(NodeOptions {
             served: Some(Arc::new(Blocks(BlockSet::new(files, Vec::new())))),
-            ..Holder::options()
+            ..options
         })
     }
 

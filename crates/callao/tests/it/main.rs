@@ -45,6 +45,8 @@ mod lock;
 mod lock_faults;
 mod lock_sums;
 mod locks;
+#[cfg(all(feature = "p2p", target_os = "linux"))]
+mod mdns;
 mod oci;
 #[cfg(feature = "p2p")]
 mod peers;

@@ -1,9 +1,12 @@
 //! Peers that are named: they are asked by bitswap, beside all other places, and each that is of no use says why.
 
 use std::fs;
+use std::sync::Arc;
 
+use callao_p2p::NodeOptions;
 use callao_testkit::gateway::{Gateway, GatewayBehaviour};
-use callao_testkit::origin::{Behaviour, Origin};
+use callao_testkit::lan::{LanBehaviour, LanPeer};
+use callao_testkit::origin::{Behaviour, Origin, Status, Times};
 use callao_testkit::real::Kubo;
 use callao_testkit::router::{Router, RouterBehaviour, bitswap_record};
 use insta::assert_snapshot;
@@ -280,6 +283,55 @@ fn peers_that_a_router_names_at_private_addresses_are_not_dialled() {
         "{told}"
     );
     assert_eq!((holder.connected(), holder.sent_bytes()), (0, 0));
+}
+
+#[test]
+fn a_callao_with_a_gateway_is_asked_by_http_and_by_nothing_but_a_digest() {
+    let (env, sample) = (TestEnvironment::new(), Sample::random(711, SIZE));
+    let layout = Arc::new(sample.layout.clone());
+    let host = LanPeer::start(sample.bytes.clone(), layout, LanBehaviour::default());
+    let port = host.url();
+    let port = port.rsplit(':').next().expect("a port");
+    let holder = Holder::serving(
+        vec![sample.file()],
+        NodeOptions {
+            http: vec![format!("/ip4/127.0.0.1/tcp/{port}/http")],
+            ..Holder::options()
+        },
+    );
+    let (peer, digest, cid) = (holder.address(), sample.digest.to_string(), sample.cid());
+    let run = env.succeed(&[
+        "get",
+        &cid,
+        "--peer",
+        &peer,
+        "--only",
+        "bitswap,lan",
+        "--json",
+    ]);
+    assert_eq!(shares(&run), [("lan".to_owned(), SIZE as u64)]);
+    // Nobody has said what its CID is.
+    let gone = Origin::start(sample.bytes.clone(), refusing(404));
+    let (url, places) = (
+        gone.url(),
+        ["--digest", &*digest, "--peer", &*peer, "--json"],
+    );
+    let elsewhere = ["--cache-dir", "other"];
+    let run = env.succeed(&[&["get", &*url], &places[..], &elsewhere[..]].concat());
+    assert_eq!(shares(&run), [("lan".to_owned(), SIZE as u64)]);
+    // The root itself, which is a small block: a question whether it is there is answered by it.
+    assert!(holder.sent_bytes() < 1024, "{}", holder.sent_bytes());
+}
+
+fn refusing(code: u16) -> Behaviour {
+    Behaviour {
+        status: Some(Status {
+            code,
+            retry_after: None,
+            times: Times::Always,
+        }),
+        ..Behaviour::default()
+    }
 }
 
 #[test]
