@@ -116,7 +116,8 @@ pub(crate) fn dialable(address: &Multiaddr, scope: Scope) -> Option<Multiaddr> {
     })
 }
 
-/// `http://IP:PORT` of `/ip4/IP/tcp/PORT/http`, if it is at `at`: a peer speaks for itself only.
+/// `http://IP:PORT` of `/ip4/IP/tcp/PORT/http`, if it is at `at`: a peer speaks for itself only. One that listens everywhere
+/// says `/ip4/0.0.0.0/tcp/PORT/http`: then it is where the peer is.
 pub(crate) fn http_base(address: &Multiaddr, at: IpAddr) -> Option<String> {
     let mut parts = address.iter();
     let host = match parts.next()? {
@@ -128,10 +129,11 @@ pub(crate) fn http_base(address: &Multiaddr, at: IpAddr) -> Option<String> {
         return None;
     };
     let ends = parts.next() == Some(Protocol::Http) && parts.next().is_none();
-    if !ends || host != at || port == 0 {
+    let is_here = host == at || (host.is_unspecified() && host.is_ipv4() == at.is_ipv4());
+    if !ends || !is_here || port == 0 {
         return None;
     }
-    Some(match host {
+    Some(match at {
         IpAddr::V4(ip) => format!("http://{ip}:{port}"),
         IpAddr::V6(ip) => format!("http://[{ip}]:{port}"),
     })
@@ -190,6 +192,11 @@ mod tests {
                 "/ip4/192.168.1.7/tcp/8080/http",
                 Some("http://192.168.1.7:8080"),
             ),
+            (
+                "/ip4/0.0.0.0/tcp/8080/http",
+                Some("http://192.168.1.7:8080"),
+            ),
+            ("/ip6/::/tcp/8080/http", None),
             ("/ip4/192.168.1.8/tcp/8080/http", None),
             ("/ip4/192.168.1.7/tcp/8080", None),
             ("/ip4/192.168.1.7/tcp/8080/tls/http", None),

@@ -20,7 +20,8 @@ pub struct NodeOptions {
     pub peers: Vec<String>,
     /// What is served. `None`: every want is answered with "do not have".
     pub served: Option<Arc<dyn Served>>,
-    /// HTTP gateways of this node that peers are told of: `/ip4/192.168.1.7/tcp/8080/http`.
+    /// HTTP gateways of this node that peers are told of: `/ip4/192.168.1.7/tcp/8080/http`; `/ip4/0.0.0.0/...`: on every
+    /// interface, where whoever reads it finds this node.
     pub http: Vec<String>,
     /// Find peers on the local network, and be found.
     pub mdns: bool,

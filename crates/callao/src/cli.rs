@@ -13,6 +13,7 @@ mod get;
 mod lima;
 mod lock;
 mod publish;
+mod serve;
 mod sources;
 mod template;
 
@@ -24,6 +25,7 @@ pub use get::GetArgs;
 pub use lima::{LimaArgs, LimaCommand, PluginsCommand};
 pub use lock::LockArgs;
 pub use publish::{PublishArgs, Target};
+pub use serve::ServeArgs;
 pub use sources::{Discovery, Kind, RegistryArgs, SourceArgs};
 pub use template::TemplateArgs;
 
@@ -95,6 +97,10 @@ pub enum Command {
     Lock(Box<LockArgs>),
     /// Publish files: to a registry of OCI artifacts, to a kubo, into a CAR
     Publish(Box<PublishArgs>),
+    /// Give others what the cache holds: bitswap, and a gateway for this computer
+    Serve(ServeArgs),
+    /// Show whom the running `callao serve` is connected to
+    Peers,
     /// Look at the cache, clear it up, and repair it
     #[command(subcommand)]
     Cache(CacheCommand),

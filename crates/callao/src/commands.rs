@@ -19,7 +19,9 @@ mod get;
 mod lima;
 mod lock;
 mod man;
+mod peers;
 mod publish;
+mod serve;
 
 /// Does what the command line says.
 pub(crate) fn run(host: Host, cli: Cli, output: &Arc<Output>) -> Result<(), CommandError> {
@@ -45,6 +47,17 @@ pub(crate) fn run(host: Host, cli: Cli, output: &Arc<Output>) -> Result<(), Comm
             &App::new(host, common, &Overrides::default(), output)?,
             &args,
         ),
+        Command::Serve(args) => {
+            let overrides = Overrides {
+                discovery: args.discovery,
+                ..Overrides::default()
+            };
+            // The daemon has a log.
+            let silent = Arc::new(Output::silent());
+            let app = App::new(host, common, &overrides, &silent)?;
+            serve::run(app, output, args)
+        }
+        Command::Peers => peers::run(&App::new(host, common, &Overrides::default(), output)?),
         Command::Cache(args) => {
             let overrides = match &args {
                 CacheCommand::Repair(args) => Overrides::of(&args.sources),

@@ -30,6 +30,8 @@ pub const XDG_CACHE_HOME: &str = "XDG_CACHE_HOME";
 pub const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
 /// Base of the data directory: files that came by the dashboard.
 pub const XDG_DATA_HOME: &str = "XDG_DATA_HOME";
+/// Base of the state directory: the key of the node, and where the running daemon is found.
+pub const XDG_STATE_HOME: &str = "XDG_STATE_HOME";
 /// The home directory.
 pub const HOME: &str = "HOME";
 /// Cache base on Windows.
@@ -94,6 +96,10 @@ pub const TABLE: &[(&str, &str)] = &[
     (
         XDG_CONFIG_HOME,
         "base of callao/config.toml (default ~/.config)",
+    ),
+    (
+        XDG_STATE_HOME,
+        "base of callao/, where callao serve keeps its key (default ~/.local/state)",
     ),
     (
         DOCKER_CONFIG,

@@ -13,6 +13,10 @@ use std::path::{Path, PathBuf};
 
 use crate::env_vars;
 
+mod secret;
+
+pub use secret::{LockedFile, lock_file, random_bytes, read_locked, write_secret};
+
 /// A snapshot of the surroundings, taken once at the start.
 #[derive(Debug, Clone, Default)]
 pub struct Host {
@@ -111,18 +115,30 @@ impl Host {
     /// # Errors
     /// Neither is set.
     pub fn data_dir(&self) -> Result<PathBuf, String> {
-        let base = match self.variable(env_vars::XDG_DATA_HOME).map(PathBuf::from) {
+        self.own_dir(env_vars::XDG_DATA_HOME, ".local/share")
+    }
+
+    /// Where callao keeps what belongs to this computer: `$XDG_STATE_HOME/callao`, or `~/.local/state/callao`.
+    ///
+    /// # Errors
+    /// Neither is set.
+    pub fn state_dir(&self) -> Result<PathBuf, String> {
+        self.own_dir(env_vars::XDG_STATE_HOME, ".local/state")
+    }
+
+    fn own_dir(&self, variable: &str, below_home: &str) -> Result<PathBuf, String> {
+        let base = match self.variable(variable).map(PathBuf::from) {
             Some(dir) if dir.is_absolute() => dir,
             Some(dir) => {
                 return Err(format!(
-                    "$XDG_DATA_HOME is `{}`, which is not an absolute path",
+                    "${variable} is `{}`, which is not an absolute path",
                     dir.display()
                 ));
             }
             None => self
                 .home()
-                .ok_or("neither $XDG_DATA_HOME nor $HOME is set")?
-                .join(".local/share"),
+                .ok_or_else(|| format!("neither ${variable} nor $HOME is set"))?
+                .join(below_home),
         };
         Ok(base.join("callao"))
     }
@@ -429,6 +445,29 @@ pub fn unix_now() -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn state_is_kept_where_the_desktop_wants_it() {
+        for (variables, want) in [
+            ([("HOME", "/h"), ("XDG_STATE_HOME", "/s")], Ok("/s/callao")),
+            (
+                [("HOME", "/h"), ("XDG_STATE_HOME", "")],
+                Ok("/h/.local/state/callao"),
+            ),
+            (
+                [("HOME", "/h"), ("XDG_STATE_HOME", "s")],
+                Err("$XDG_STATE_HOME is `s`, which is not an absolute path"),
+            ),
+            (
+                [("HOME", ""), ("XDG_STATE_HOME", "")],
+                Err("neither $XDG_STATE_HOME nor $HOME is set"),
+            ),
+        ] {
+            let host = Host::with_variables(variables);
+            let want = want.map(PathBuf::from).map_err(String::from);
+            assert_eq!(host.state_dir(), want);
+        }
+    }
 
     #[test]
     #[cfg(target_os = "linux")]

@@ -11,6 +11,7 @@ use clap::Parser;
 pub mod app;
 pub mod cli;
 pub mod commands;
+pub mod daemon;
 pub mod dashboard;
 mod demo;
 mod doctor;

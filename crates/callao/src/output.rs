@@ -16,6 +16,8 @@ pub mod progress;
 /// How much is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verbosity {
+    /// Nothing: whoever works for the daemon. What would be a warning goes into its log.
+    Silent,
     /// Errors and results.
     Quiet,
     /// What a user wants to know.
@@ -61,6 +63,17 @@ impl Output {
         }
     }
 
+    /// One that prints nothing.
+    pub fn silent() -> Self {
+        Output::new(Style {
+            verbosity: Verbosity::Silent,
+            json: false,
+            progress: false,
+            terminal: false,
+            colours: false,
+        })
+    }
+
     /// How things are printed.
     pub fn style(&self) -> Style {
         self.style
@@ -87,6 +100,10 @@ impl Output {
 
     /// Something that is not as it should be, but hinders nothing. Printed also when quiet.
     pub fn warning(&self, line: impl AsRef<str>) {
+        if self.style.verbosity == Verbosity::Silent {
+            tracing::warn!("{}", line.as_ref());
+            return;
+        }
         self.stderr_line(&format!(
             "{} {}",
             self.paint("warning:", "33"),
@@ -114,7 +131,7 @@ impl Output {
 
     /// A result line on stdout; not printed with `--json`, where [`Output::json`] says it.
     pub fn result(&self, line: impl AsRef<str>) {
-        if !self.style.json {
+        if !self.style.json && self.style.verbosity != Verbosity::Silent {
             self.stdout_line(line.as_ref());
         }
     }

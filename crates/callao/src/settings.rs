@@ -11,6 +11,10 @@ use crate::env_vars;
 use crate::error::CommandError;
 use crate::host::{self, Host};
 
+pub(crate) mod serve;
+
+pub use serve::ServeSettings;
+
 /// The embedded defaults: the file is the documentation.
 pub const DEFAULT_CONFIG: &str = include_str!("default-config.toml");
 
@@ -40,6 +44,8 @@ pub struct Settings {
     pub kubo_api: Option<String>,
     /// Peers.
     pub peers: PeerSettings,
+    /// What `callao serve` does.
+    pub serve: ServeSettings,
     /// Hosts of registries to which plain http is spoken.
     pub allow_http: Vec<String>,
     /// `REGISTRY=HOST`: token servers of another name.
@@ -125,6 +131,8 @@ struct File {
     #[serde(default)]
     peers: Peers,
     #[serde(default)]
+    serve: serve::Section,
+    #[serde(default)]
     registries: Registries,
     #[serde(default)]
     locks: Locks,
@@ -203,6 +211,7 @@ impl File {
         over(&mut self.kubo.repository, stronger.kubo.repository);
         over(&mut self.kubo.api, stronger.kubo.api);
         self.peers.take_over(stronger.peers);
+        self.serve.take_over(stronger.serve);
         let (mine, theirs) = (&mut self.registries, stronger.registries);
         over(&mut mine.allow_http, theirs.allow_http);
         over(&mut mine.token_servers, theirs.token_servers);
@@ -298,6 +307,7 @@ impl File {
             kubo_repository: repository.or_else(|| host.home().map(|home| home.join(".ipfs"))),
             kubo_api: self.kubo.api.filter(|text| !text.is_empty()),
             peers: self.peers.decide(),
+            serve: self.serve.decide()?,
             allow_http: self.registries.allow_http.unwrap_or_default(),
             token_servers: self.registries.token_servers.unwrap_or_default(),
             lock_wait: Duration::from_secs(lock_seconds),

@@ -20,6 +20,7 @@ use super::peers::Names;
 use super::plan::{Location, Noun, Place, Want};
 use super::{fresh, publish, report, sources, unpack};
 use crate::app::App;
+use crate::daemon::report::Reporter;
 use crate::error::CommandError;
 use crate::exit_code::ExitCode;
 use crate::history::{Both, InsteadOf, Recorder};
@@ -38,6 +39,8 @@ pub(crate) struct Job<'a> {
     pub(crate) instead_of: RefCell<Vec<InsteadOf>>,
     /// Whether a user who gets bytes that nothing vouches for is told how to lock them.
     pub(crate) teaches_to_lock: bool,
+    /// Also told how far it is. `None`: the running daemon, if there is one.
+    pub(crate) watcher: Option<Arc<dyn Observer>>,
     runtime: OnceCell<Runtime>,
 }
 
@@ -56,6 +59,7 @@ impl<'a> Job<'a> {
             strict,
             instead_of: RefCell::default(),
             teaches_to_lock: true,
+            watcher: None,
             runtime: OnceCell::new(),
         }
     }
@@ -245,7 +249,15 @@ impl Ask<'_> {
         report::downloading(app, want);
         let shown = Shown::new(Arc::clone(&app.output), want.location(), want.noun.text());
         let watching = Both(Arc::clone(&shown) as _, Arc::clone(recorder) as _);
-        let watching = Arc::new(watching);
+        let told = job.watcher.clone().unwrap_or_else(|| {
+            Reporter::begin(
+                runtime,
+                &app.host,
+                want.base_name(),
+                root.as_ref().map(cid::text),
+            )
+        });
+        let watching = Arc::new(Both(Arc::new(watching), told));
         let mut fetch = order(job, self.described, root, self.sources, &staging, watching);
         fetch.wanted.size = self.size;
         let ended = run_engine(job, runtime, root, fetch);

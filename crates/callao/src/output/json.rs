@@ -239,3 +239,30 @@ pub struct Added {
     /// The profile's name, or `custom`.
     pub profile: String,
 }
+
+/// A peer of the running daemon.
+#[derive(Debug, Serialize)]
+pub struct ConnectedPeer<'a> {
+    /// `peer`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// As the daemon's status has it.
+    #[serde(flatten)]
+    pub peer: &'a crate::daemon::status::Peer,
+}
+
+/// The daemon is ready: the first line of `callao serve --json`.
+#[derive(Debug, Serialize)]
+pub struct Ready<'a> {
+    /// `ready`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// Base58btc; `None` if this callao was built without peers.
+    pub peer_id: Option<&'a str>,
+    /// Multiaddrs that end in `/p2p/ID`.
+    pub addresses: &'a [String],
+    /// `http://127.0.0.1:PORT`
+    pub gateway: &'a str,
+    /// Gateway for the local network, as `http://ADDRESS:PORT`.
+    pub lan: Option<&'a str>,
+}

@@ -18,6 +18,8 @@ fn help_teaches() {
       lima         Run limactl with its files fetched and verified beforehand
       lock         Write the digest and the CID of every file into a template
       publish      Publish files: to a registry of OCI artifacts, to a kubo, into a CAR
+      serve        Give others what the cache holds: bitswap, and a gateway for this computer
+      peers        Show whom the running `callao serve` is connected to
       cache        Look at the cache, clear it up, and repair it
       explain      Say where each file would come from and why, and how the last fetches went
       doctor       Check whether callao can work on this computer, and say what to do
@@ -441,7 +443,7 @@ fn wrong_settings_are_named() {
     1 | discovry = "none"
       | ^^^^^^^^
     unknown field `discovry`, expected one of `discovery`, `gateways`, `routers`, `offline`, `cache_dir`, `kubo`, 
-          `peers`, `registries`, `locks`, `network`
+          `peers`, `serve`, `registries`, `locks`, `network`
     "##);
 }
 

@@ -54,6 +54,9 @@ mod pins;
 mod publish;
 mod publish_kubo;
 mod real;
+mod serve;
+mod serve_bad_days;
+mod serve_world;
 mod template_places;
 mod templates;
 
