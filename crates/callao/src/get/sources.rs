@@ -363,6 +363,10 @@ impl Places {
 
     /// CARs that were added. Nobody named them now, so it is no error if one of them is gone.
     fn registered_cars(&mut self, app: &App) {
+        if host::kind_of(&app.places.catalogue()).is_none() {
+            // A catalogue is made by those who have something to note.
+            return;
+        }
         let cars = app.catalogue().map(Catalogue::cars);
         for record in cars.and_then(Result::ok).unwrap_or_default() {
             let place = record.path.display().to_string();
