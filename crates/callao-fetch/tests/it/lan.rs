@@ -179,13 +179,12 @@ async fn a_lying_peer_is_banned_at_its_first_false_byte() {
         flipped: (0..SIZE as u64).step_by(1 << 18).collect(),
         ..LanBehaviour::default()
     };
-    let (liar, honest) = (
-        peer_of(&bench, liar),
-        peer_of(&bench, LanBehaviour::default()),
-    );
-    let sources = vec![source(&bench, &liar), source(&bench, &honest)];
+    let liar = peer_of(&bench, liar);
+    // So slow that the liar is sure to be asked.
+    let origin = slow_origin(&bench, 16 << 20);
+    let sources = vec![source(&bench, &liar), http(&origin.url())];
     let done = bench.fetch(bench.by_both(), sources).await.expect("a file");
-    assert_eq!(share_of(&done.report, SourceKind::Lan), SIZE as u64);
+    assert_eq!(share_of(&done.report, SourceKind::Http), SIZE as u64);
     let dropped = bench.events.dropped();
     assert!(
         dropped
