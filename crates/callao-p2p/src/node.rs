@@ -1,4 +1,4 @@
-//! The handle of a node: what others may ask of it. Everything here is a message to the node's task ([`actor`]) or a
+//! The handle of a node: what others may ask of it. Everything here is a message to the node's task (`actor`) or a
 //! look at what it wrote down. Must not know how the answer comes about.
 
 use std::sync::Arc;

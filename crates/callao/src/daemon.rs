@@ -1,8 +1,8 @@
 //! `callao serve`: what lies in the cache is given to others from where it lies. Here its parts are put together, started
 //! in order, and ended in order; each of them knows as little of the others as can be.
 //!
-//! [`state`] is the place of the only daemon, [`node`] speaks bitswap, [`crate::gateway`] HTTP, [`keeper`] looks what is in
-//! the cache, [`fetch`] gets what is not, [`pages`] tells what goes on ([`status`], [`metrics`]).
+//! `state` is the place of the only daemon, `node` speaks bitswap, [`crate::gateway`] HTTP, `keeper` looks what is in
+//! the cache, `fetch` gets what is not, `pages` tells what goes on (`status`, `metrics`).
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
