@@ -202,7 +202,7 @@ fn a_car_that_cannot_be_completed_does_not_end_well() {
     shelf.lose(&sample.layout.leaf_cid(3).expect("a leaf"));
     let world = World::start(shelf);
     let reply = world.get(&format!("/ipfs/{}?format=car", sample.cid()));
-    assert_eq!((reply.status, reply.whole), (200, false));
+    assert!(!reply.whole && matches!(reply.status, 0 | 200));
     assert!(reply.blocks().len() < 7);
     // What is known to be incomplete is refused before anything is sent.
     let shelf = Shelf::default();

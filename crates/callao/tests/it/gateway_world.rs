@@ -406,6 +406,15 @@ impl Connection {
     pub(crate) fn read(&mut self, head_only: bool) -> Reply {
         let mut line = String::new();
         self.0.read_line(&mut line).expect("a status line");
+        if line.is_empty() {
+            // Closed before the head was sent: an answer that failed at once ends so, too.
+            return Reply {
+                status: 0,
+                headers: Vec::new(),
+                body: Vec::new(),
+                whole: false,
+            };
+        }
         let status = line.split(' ').nth(1).and_then(|code| code.parse().ok());
         let mut headers = Vec::new();
         loop {
