@@ -169,6 +169,22 @@ impl Layout {
         start..end.max(start)
     }
 
+    /// The bytes of the leaves that `wanted` says yes to: sorted ranges that neither touch nor overlap.
+    #[must_use]
+    pub fn ranges_of(&self, wanted: impl Fn(usize) -> bool) -> Vec<Range<u64>> {
+        let mut ranges: Vec<Range<u64>> = Vec::new();
+        for (index, leaf) in self.leaves.iter().enumerate() {
+            if leaf.length == 0 || !wanted(index) {
+                continue;
+            }
+            match ranges.last_mut() {
+                Some(last) if last.end == leaf.offset => last.end = leaf.end(),
+                _ => ranges.push(leaf.offset..leaf.end()),
+            }
+        }
+        ranges
+    }
+
     /// The CID of a leaf's block; `None` for an inline leaf, which has no block, and for an index beyond the last.
     #[must_use]
     pub fn leaf_cid(&self, index: usize) -> Option<Cid> {

@@ -106,6 +106,16 @@ impl Traits {
         lanes_max: 2,
         span_bytes_max: u64::MAX,
     };
+
+    /// Something that knows blocks, and so any part of a file whose layout is known.
+    pub const BY_LAYOUT: Traits = Traits {
+        blocks: true,
+        spans: true,
+        needs_layout: true,
+        ranges: true,
+        lanes_max: 1,
+        span_bytes_max: u64::MAX,
+    };
 }
 
 /// What a source can do, for those who want to know without fetching. `None`: it did not say.
@@ -162,6 +172,18 @@ pub struct Span {
     pub layout: Option<Arc<Layout>>,
     /// An ETag or date that the file must still have (`If-Range`), from an earlier run.
     pub unchanged: Option<String>,
+}
+
+impl Span {
+    /// The layout, for a source that can send nothing without it.
+    ///
+    /// # Errors
+    /// [`SourceError::Unsupported`] while it is not known.
+    pub fn known_layout(&self) -> Result<Arc<Layout>, SourceError> {
+        let why =
+            || SourceError::Unsupported("a span of a file whose inner nodes are not known".into());
+        self.layout.clone().ok_or_else(why)
+    }
 }
 
 /// Why a source did not deliver. Each variant decides what the engine does next.

@@ -2,7 +2,7 @@
 //! the connected peers have a root at all. Must not know how a want is written; proving is the engine's work too, but a
 //! block whose hash nobody asked for never comes this far.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,10 +72,7 @@ impl PeerSource {
     }
 
     async fn deliver(&self, span: Span, sink: &mut SpanSink) -> Result<(), SourceError> {
-        let Some(layout) = span.layout else {
-            let why = "a span of a file whose inner nodes are not known";
-            return Err(SourceError::Unsupported(why.into()));
-        };
+        let layout = span.known_layout()?;
         let link = self.link()?;
         let mut delivery = Delivery::new(&link, layout, span.range);
         loop {
@@ -104,12 +101,8 @@ impl Source for PeerSource {
     fn traits(&self) -> Traits {
         // One request asks as far ahead as pays; the second bridges the time between two spans.
         Traits {
-            blocks: true,
-            spans: true,
-            needs_layout: true,
-            ranges: true,
             lanes_max: 2,
-            span_bytes_max: u64::MAX,
+            ..Traits::BY_LAYOUT
         }
     }
 
@@ -163,7 +156,7 @@ struct Question {
     link: Arc<Link>,
     waiter: Waiter,
     answers: mpsc::Receiver<(Key, Answer)>,
-    open: HashMap<Key, ()>,
+    open: HashSet<Key>,
 }
 
 impl Question {
@@ -173,19 +166,19 @@ impl Question {
             link: Arc::clone(link),
             waiter,
             answers,
-            open: HashMap::new(),
+            open: HashSet::new(),
         }
     }
 
     fn ask(&mut self, cids: &[Cid], what: Asked) {
-        self.open.extend(cids.iter().map(|cid| (*cid.hash(), ())));
+        self.open.extend(cids.iter().map(|cid| *cid.hash()));
         self.link.client.want(cids, what, &self.waiter);
     }
 }
 
 impl Drop for Question {
     fn drop(&mut self) {
-        self.link.client.withdraw(self.open.keys(), self.waiter.id);
+        self.link.client.withdraw(self.open.iter(), self.waiter.id);
     }
 }
 

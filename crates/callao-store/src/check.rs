@@ -84,18 +84,12 @@ pub fn bad_ranges(disk: &dyn Disk, path: &Path, layout: &Layout) -> Result<Vec<R
         proven.set(leaf.index());
     })
     .at("read", path)?;
-    let mut bad: Vec<Range<u64>> = Vec::new();
-    let mut add = |range: Range<u64>| match bad.last_mut() {
-        Some(last) if last.end == range.start => last.end = range.end,
-        _ => bad.push(range),
-    };
-    for (index, leaf) in layout.leaves().iter().enumerate() {
-        if !proven.get(index) && leaf.length > 0 {
-            add(leaf.offset..leaf.end());
-        }
-    }
+    let mut bad = layout.ranges_of(|index| !proven.get(index));
     if length > layout.size() {
-        add(layout.size()..length);
+        match bad.last_mut() {
+            Some(last) if last.end == layout.size() => last.end = length,
+            _ => bad.push(layout.size()..length),
+        }
     }
     Ok(bad)
 }

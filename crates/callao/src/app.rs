@@ -1,6 +1,6 @@
 //! What every command works with: settings, output, disk, the places on it, and the signals. Knows no command.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use callao_store::staging::{WaitChoice, Waited};
 use crate::cli::Common;
 use crate::error::CommandError;
 use crate::exit_code::ExitCode;
-use crate::host::{self, Host};
+use crate::host::{self, FileKind, Host};
 use crate::interrupt::Interrupt;
 use crate::output::{Output, human};
 use crate::settings::{Overrides, Settings};
@@ -106,6 +106,21 @@ impl App {
                 self.output.warning(CommandError::from(error).message);
                 None
             }
+        }
+    }
+
+    /// Path and size of a file that is named on the command line.
+    ///
+    /// # Errors
+    /// Not found: there is none.
+    pub(crate) fn named_file(&self, given: &Path) -> Result<(PathBuf, u64), CommandError> {
+        let path = self.host.working_dir.join(given);
+        match host::kind_of(&path) {
+            Some(FileKind::File { size }) => Ok((path, size)),
+            _ => Err(CommandError::new(
+                ExitCode::NotFound,
+                format!("there is no file `{}`", given.display()),
+            )),
         }
     }
 

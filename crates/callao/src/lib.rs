@@ -23,6 +23,7 @@ pub mod gateway;
 mod get;
 mod history;
 pub mod host;
+mod http;
 pub mod interrupt;
 pub mod limactl;
 pub mod output;

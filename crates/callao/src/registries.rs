@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::cli::RegistryArgs;
 use crate::error::CommandError;
 use crate::exit_code::ExitCode;
+use crate::http;
 use crate::settings::Settings;
 
 mod logins;
@@ -38,11 +39,7 @@ impl Registries {
         Ok(Registries {
             policy: policy(settings, args)?,
             logins: Arc::new(UserLogins::new(app)),
-            waits: Waits {
-                connect: settings.connect,
-                headers: settings.answer,
-                stall: settings.stall,
-            },
+            waits: http::waits(settings),
         })
     }
 

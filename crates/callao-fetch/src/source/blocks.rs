@@ -42,11 +42,7 @@ impl Blocks {
     }
 
     async fn deliver(&self, span: Span, sink: &mut SpanSink) -> Result<(), SourceError> {
-        let Some(layout) = span.layout else {
-            return Err(SourceError::Unsupported(
-                "a span of a file whose inner nodes are not known".into(),
-            ));
-        };
+        let layout = span.known_layout()?;
         let leaves = layout.leaves_in(span.range);
         let reader = Arc::clone(&self.reader);
         on_thread(sink, move |sink, runtime| {
@@ -63,14 +59,7 @@ impl Source for Blocks {
 
     fn traits(&self) -> Traits {
         // One thread reads faster than anything behind it takes.
-        Traits {
-            blocks: true,
-            spans: true,
-            needs_layout: true,
-            ranges: true,
-            lanes_max: 1,
-            span_bytes_max: u64::MAX,
-        }
+        Traits::BY_LAYOUT
     }
 
     fn block<'a>(&'a self, cid: &'a Cid) -> BoxFuture<'a, Result<Bytes, SourceError>> {

@@ -128,11 +128,7 @@ impl Gateway {
     }
 
     async fn deliver(&self, span: Span, sink: &mut SpanSink) -> Result<(), SourceError> {
-        let Some(layout) = span.layout else {
-            return Err(SourceError::Unsupported(
-                "a span of a file whose inner nodes are not known".into(),
-            ));
-        };
+        let layout = span.known_layout()?;
         loop {
             let range = sink.position()..span.range.end.min(layout.size());
             let mode = self.mode();

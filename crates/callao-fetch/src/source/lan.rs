@@ -170,11 +170,7 @@ impl Lan {
     }
 
     async fn deliver(&self, span: Span, sink: &mut SpanSink) -> Result<(), SourceError> {
-        let Some(layout) = span.layout else {
-            return Err(SourceError::Unsupported(
-                "a span of a file whose inner nodes are not known".into(),
-            ));
-        };
+        let layout = span.known_layout()?;
         // The peer may have the same bytes under another root: what they are is proven by our layout.
         let root = self.root().unwrap_or(*layout.root());
         let end = span.range.end.min(layout.size());
@@ -206,12 +202,8 @@ impl Source for Lan {
 
     fn traits(&self) -> Traits {
         Traits {
-            blocks: true,
-            spans: true,
-            needs_layout: true,
-            ranges: true,
             lanes_max: LAN_LANES_COUNT_MAX,
-            span_bytes_max: u64::MAX,
+            ..Traits::BY_LAYOUT
         }
     }
 

@@ -13,6 +13,7 @@ use callao_content::{Cid, cid};
 use crate::disk::Stamp;
 use crate::foreign::BlockReader;
 use crate::foreign::car::CarFile;
+use crate::served::{self, Served};
 
 /// One CAR.
 #[derive(Debug)]
@@ -37,26 +38,6 @@ impl ShelvedCar {
 
     pub(super) fn is_retired(&self) -> bool {
         self.retired.load(Ordering::Acquire)
-    }
-
-    pub(super) fn length(&self, cid: &Cid) -> Option<u32> {
-        if self.is_retired() {
-            return None;
-        }
-        self.car.length(cid)
-    }
-
-    /// A block that is not what its CID says takes the whole CAR out of service.
-    pub(super) fn read(&self, cid: &Cid, buffer: &mut Vec<u8>) -> bool {
-        // The codec says nothing of the hash: any may be served.
-        let raw = Cid::new_v1(cid::RAW, *cid.hash());
-        let read = !self.is_retired() && self.car.read_into(cid, buffer).unwrap_or(false);
-        let good = read && cid::verify_block(&raw, buffer).is_ok();
-        if !good {
-            buffer.clear();
-            self.retired.fetch_or(read, Ordering::AcqRel);
-        }
-        good
     }
 
     /// The file with this root, if all its inner nodes are here.
@@ -84,6 +65,28 @@ impl ShelvedCar {
     }
 }
 
+impl Served for ShelvedCar {
+    fn length(&self, cid: &Cid) -> Option<u32> {
+        if self.is_retired() {
+            return None;
+        }
+        self.car.length(cid)
+    }
+
+    /// A block that is not what its CID says takes the whole CAR out of service.
+    fn read(&self, cid: &Cid, buffer: &mut Vec<u8>) -> bool {
+        // The codec says nothing of the hash: any may be served.
+        let raw = Cid::new_v1(cid::RAW, *cid.hash());
+        let read = !self.is_retired() && self.car.read_into(cid, buffer).unwrap_or(false);
+        let good = read && cid::verify_block(&raw, buffer).is_ok();
+        if !good {
+            buffer.clear();
+            self.retired.fetch_or(read, Ordering::AcqRel);
+        }
+        good
+    }
+}
+
 /// A file whose blocks are in a CAR.
 #[derive(Debug)]
 pub struct PackedFile {
@@ -99,51 +102,15 @@ impl PackedFile {
 
     /// The bytes whose blocks are in the CAR: sorted ranges that neither touch nor overlap.
     pub fn have(&self) -> Vec<Range<u64>> {
-        let mut ranges: Vec<Range<u64>> = Vec::new();
-        for (index, leaf) in self.layout.leaves().iter().enumerate() {
+        self.layout.ranges_of(|index| {
             let cid = self.layout.leaf_cid(index);
-            let here = cid.is_none_or(|cid| self.car.length(&cid).is_some());
-            if leaf.length == 0 || !here {
-                continue;
-            }
-            match ranges.last_mut() {
-                Some(last) if last.end == leaf.offset => last.end = leaf.end(),
-                _ => ranges.push(leaf.offset..leaf.end()),
-            }
-        }
-        ranges
+            cid.is_none_or(|cid| self.car.length(&cid).is_some())
+        })
     }
 
     /// Replaces the buffer's contents by the bytes of consecutive leaves, hashed. `false` (and the buffer empty) if one of
     /// them is not here or is not what it should be.
     pub fn read_leaves(&self, leaves: Range<usize>, buffer: &mut Vec<u8>) -> bool {
-        buffer.clear();
-        let mut block = Vec::new();
-        for index in leaves {
-            let good = match self.layout.leaf_cid(index) {
-                Some(cid) => self.car.read(&cid, &mut block),
-                None => self.inline(index, &mut block),
-            };
-            match self.layout.payload(index, &block) {
-                Ok(payload) if good => buffer.extend_from_slice(payload),
-                _ => {
-                    buffer.clear();
-                    return false;
-                }
-            }
-        }
-        true
-    }
-
-    fn inline(&self, index: usize, block: &mut Vec<u8>) -> bool {
-        use callao_content::layout::LeafForm;
-        block.clear();
-        match self.layout.leaves().get(index).map(|leaf| &leaf.form) {
-            Some(LeafForm::Inline(bytes)) => {
-                block.extend_from_slice(bytes);
-                true
-            }
-            _ => false,
-        }
+        served::read_leaves(&*self.car, &self.layout, leaves, buffer)
     }
 }

@@ -102,17 +102,7 @@ impl Shelved {
 
     /// The proven bytes: sorted ranges that neither touch nor overlap.
     pub fn have(&self) -> Vec<Range<u64>> {
-        let mut ranges: Vec<Range<u64>> = Vec::new();
-        for (index, leaf) in self.layout.leaves().iter().enumerate() {
-            if leaf.length == 0 || !self.has_leaf(index) {
-                continue;
-            }
-            match ranges.last_mut() {
-                Some(last) if last.end == leaf.offset => last.end = leaf.end(),
-                _ => ranges.push(leaf.offset..leaf.end()),
-            }
-        }
-        ranges
+        self.layout.ranges_of(|index| self.has_leaf(index))
     }
 
     /// Replaces the buffer's contents by the bytes of consecutive leaves, hashed again. `false` (and the buffer empty) if

@@ -90,8 +90,10 @@ impl Looker {
         seen.files.truncate(SHELVED_FILES_COUNT_MAX);
         compare(before, &seen.files, &mut changes);
         let still = seen.listed.iter().filter(|file| file.owner != Owner::Fetch);
-        self.watched = still.map(|file| file.path.clone()).collect();
-        self.seen = Some(self.stamps()?);
+        let watched: Vec<PathBuf> = still.map(|file| file.path.clone()).collect();
+        // As it was when the look began: what came since is for the next one. Other files have no stamps yet.
+        self.seen = (watched == self.watched).then_some(stamps);
+        self.watched = watched;
         Ok((Some(seen), changes))
     }
 

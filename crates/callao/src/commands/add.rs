@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::cli::AddArgs;
 use crate::error::CommandError;
 use crate::exit_code::ExitCode;
-use crate::host::{self, FileKind};
+use crate::host;
 use crate::output::{human, json, progress};
 use crate::record::{self, Known};
 
@@ -75,13 +75,7 @@ fn shape(args: &AddArgs) -> Result<(Shape, &'static str), CommandError> {
 }
 
 fn add(app: &App, args: &AddArgs, file: &Path, shape: Shape) -> Result<Added, CommandError> {
-    let path = app.host.working_dir.join(file);
-    let Some(FileKind::File { size }) = host::kind_of(&path) else {
-        return Err(CommandError::new(
-            ExitCode::NotFound,
-            format!("there is no file `{}`", file.display()),
-        ));
-    };
+    let (path, size) = app.named_file(file)?;
     let bar = progress::reading_bar(&app.output, size);
     let adopted = check::adopt(
         &*app.disk,

@@ -1,11 +1,12 @@
 //! `callao publish`: files to a registry, to a kubo, or into a CAR. Here is what the three have in common.
 
 use callao_content::profile::{Profile, Shape};
-use callao_fetch::client::{self, ClientOptions, Proxies};
+use callao_fetch::client;
 
 use crate::app::App;
 use crate::cli::{PublishArgs, Target};
 use crate::error::CommandError;
+use crate::http;
 
 mod artifact;
 mod car;
@@ -65,22 +66,6 @@ impl Publishing {
 
 /// Follows no redirect: what is sent is for one host.
 fn client(app: &App) -> Result<reqwest::Client, CommandError> {
-    // Another client may have installed it already: there is only one.
-    rustls::crypto::ring::default_provider()
-        .install_default()
-        .unwrap_or(());
-    let options = ClientOptions {
-        user_agent: format!("callao/{}", env!("CARGO_PKG_VERSION")),
-        waits: waits(app),
-        proxies: Proxies::Environment,
-    };
-    Ok(client::blocks(&options)?)
-}
-
-fn waits(app: &App) -> callao_fetch::answer::Waits {
-    callao_fetch::answer::Waits {
-        connect: app.settings.connect,
-        headers: app.settings.answer,
-        stall: app.settings.stall,
-    }
+    http::choose_tls();
+    Ok(client::blocks(&http::options(&app.settings))?)
 }

@@ -194,28 +194,24 @@ fn fetch(app: &App, root: Cid, own: Arc<Own>) -> Result<(), NotFetched> {
     let places = Places::new(app, &SourceArgs::default(), &[]).map_err(failed)?;
     let mut job = Job::new(app, places, None, false);
     job.watcher = Some(own);
-    let want = Want {
+    run::get(&job, &want(root)).map(drop).map_err(failed)
+}
+
+/// What `callao get ipfs://CID` wants.
+fn want(root: Cid) -> Want {
+    Want {
         noun: Noun::File,
         arch: None,
         locations: vec![Location::read(&format!("ipfs://{}", cid::text(&root)))],
         digest: None,
         cid: Some(root),
-    };
-    run::get(&job, &want).map(drop).map_err(failed)
+    }
 }
 
 /// Asks the places of the settings for one block. Blocks.
 fn block_of_places(app: &App, cid: Cid) -> Option<Bytes> {
-    let location = Location::read(&format!("ipfs://{}", cid::text(&cid)));
-    let want = Want {
-        noun: Noun::File,
-        arch: None,
-        locations: vec![location],
-        digest: None,
-        cid: Some(cid),
-    };
     let places = Places::new(app, &SourceArgs::default(), &[]).ok()?;
-    let sources = places.sources(&want, Some(cid)).ok()?;
+    let sources = places.sources(app, &want(cid), Some(cid)).ok()?;
     let runtime = run::new_runtime().ok()?;
     let asked = async {
         let askable = sources.iter().filter(|source| source.traits().blocks);

@@ -74,16 +74,7 @@ impl Fetches {
     pub(super) fn begin(self: &Arc<Self>, name: String, root: String) -> Option<Arc<Own>> {
         let seat = Arc::clone(&self.seats).try_acquire_owned().ok()?;
         let number = self.number.fetch_add(1, Ordering::Relaxed);
-        let fetch = Fetch {
-            id: format!("{}-{number}", std::process::id()),
-            name,
-            root: Some(root),
-            size: None,
-            have_bytes: 0,
-            rate_bytes_s: 0,
-            sources: Vec::new(),
-        };
-        lock(&self.own).insert(number, fetch);
+        lock(&self.own).insert(number, Fetch::begun(number, name, Some(root)));
         Some(Arc::new(Own {
             number,
             fetches: Arc::clone(self),
@@ -131,6 +122,19 @@ fn given(fetch: &Fetch) -> u64 {
 }
 
 impl Fetch {
+    /// The fetch of this process with this number, of which nothing is known yet.
+    pub(super) fn begun(number: u64, name: String, root: Option<String>) -> Self {
+        Fetch {
+            id: format!("{}-{number}", std::process::id()),
+            name,
+            root,
+            size: None,
+            have_bytes: 0,
+            rate_bytes_s: 0,
+            sources: Vec::new(),
+        }
+    }
+
     /// Takes what the engine says.
     pub(super) fn note(&mut self, event: Event) {
         match event {

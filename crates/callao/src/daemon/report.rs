@@ -11,6 +11,7 @@ use tokio::task::AbortHandle;
 use super::state::{self, Running};
 use super::status::Fetch;
 use crate::host::Host;
+use crate::http;
 
 /// Between two reports.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -35,15 +36,7 @@ impl Reporter {
     ) -> Arc<Self> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let fetch = Arc::new(Mutex::new(Fetch {
-            id: format!("{}-{number}", std::process::id()),
-            name: name.into(),
-            root,
-            size: None,
-            have_bytes: 0,
-            rate_bytes_s: 0,
-            sources: Vec::new(),
-        }));
+        let fetch = Arc::new(Mutex::new(Fetch::begun(number, name.into(), root)));
         let task = runtime.spawn(tell(host.clone(), Arc::clone(&fetch)));
         Arc::new(Reporter {
             fetch,
@@ -91,10 +84,7 @@ async fn tell(host: Host, fetch: Arc<Mutex<Fetch>>) {
 
 /// A client for the daemon of this computer; no proxy is nearer.
 pub(crate) fn client(answer_max: Duration) -> Result<reqwest::Client, reqwest::Error> {
-    // Another client may have installed it already: there is only one.
-    rustls::crypto::ring::default_provider()
-        .install_default()
-        .unwrap_or(());
+    http::choose_tls();
     let builder = reqwest::Client::builder().no_proxy();
     builder.timeout(answer_max).build()
 }

@@ -66,7 +66,7 @@ async fn ask_all(
     };
     let mut sources = JoinSet::new();
     for (index, source) in places
-        .sources(&nothing, Some(file))?
+        .sources(app, &nothing, Some(file))?
         .into_iter()
         .enumerate()
     {

@@ -104,7 +104,7 @@ pub(crate) async fn about(
     for (index, want) in wants.iter().enumerate() {
         // A directory's own block tells at least who has that.
         let root = all[index].root.or_else(|| address_cid(want));
-        let mut sources = places.sources(want, root)?;
+        let mut sources = places.sources(app, want, root)?;
         let followed = blobs::ask(app, places, want).await?;
         sources.extend(followed.blobs.iter().filter_map(Blob::source));
         all[index].sources = followed.failures.iter().map(unusable).collect();
@@ -180,7 +180,7 @@ async fn follow(
         if root.is_some() {
             continue;
         }
-        let sources = places.sources(want, Some(address.cid))?;
+        let sources = places.sources(app, want, Some(address.cid))?;
         let sources: Vec<_> = sources
             .into_iter()
             .filter(|source| source.traits().blocks)

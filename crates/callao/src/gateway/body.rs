@@ -7,7 +7,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use callao_content::layout::{Layout, LeafForm};
+use callao_content::layout::Layout;
+use callao_store::served;
 use futures::Stream;
 use tokio::task::JoinHandle;
 
@@ -67,23 +68,7 @@ impl Leaves {
     fn read(&self, leaves: Range<usize>, out: &mut Vec<u8>) -> bool {
         match self {
             Leaves::File(file) => file.read_leaves(leaves, out),
-            Leaves::Blocks(held, layout) => {
-                out.clear();
-                let mut block = Vec::new();
-                leaves.into_iter().all(|index| {
-                    if let LeafForm::Inline(bytes) = &layout.leaves()[index].form {
-                        out.extend_from_slice(bytes);
-                        return true;
-                    }
-                    let Some(cid) = layout.leaf_cid(index) else {
-                        return false;
-                    };
-                    let read = held.read(&cid, &mut block);
-                    let payload = layout.payload(index, &block).ok().filter(|_| read);
-                    out.extend_from_slice(payload.unwrap_or_default());
-                    payload.is_some()
-                })
-            }
+            Leaves::Blocks(held, layout) => served::read_leaves(&**held, layout, leaves, out),
         }
     }
 }

@@ -29,7 +29,7 @@ pub(crate) fn complete(
     let runtime = job.runtime()?;
     let _guard = job.app.interrupt.guard();
     let root = run::root_of(job, want, runtime)?;
-    let mut sources = job.places.sources(want, root)?;
+    let mut sources = job.places.sources(job.app, want, root)?;
     let followed = blobs::follow(job, want, runtime)?;
     sources.extend(followed.sources());
     // If only something is too much, nobody has to be asked.

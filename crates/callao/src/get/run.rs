@@ -182,7 +182,7 @@ fn fetch(job: &Job<'_>, want: &Want, recorder: &Arc<Recorder>) -> Result<json::G
     {
         return publish::cached(job, want, found);
     }
-    let mut sources = job.places.sources(want, root)?;
+    let mut sources = job.places.sources(app, want, root)?;
     let size = followed.size().filter(|_| sources.is_empty());
     sources.extend(followed.sources());
     let names = Names {
@@ -415,7 +415,7 @@ pub(super) fn root_of(
     };
     let sources: Vec<Arc<dyn Source>> = job
         .places
-        .sources(want, Some(address.cid))?
+        .sources(job.app, want, Some(address.cid))?
         .into_iter()
         .filter(|source| source.traits().blocks)
         .collect();

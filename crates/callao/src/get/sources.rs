@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use callao_content::Cid;
 use callao_fetch::answer::Waits;
-use callao_fetch::client::{self, ClientOptions, Proxies};
+use callao_fetch::client::{self, ClientOptions};
 use callao_fetch::netfilter::Scope;
 use callao_fetch::oci::reference::Reference;
 use callao_fetch::oci::registry::Registry;
@@ -34,6 +34,7 @@ use crate::cli::{Discovery, Kind, SourceArgs};
 use crate::error::CommandError;
 use crate::exit_code::ExitCode;
 use crate::host::{self, FileKind};
+use crate::http;
 use crate::output::Output;
 use crate::registries::Registries;
 
@@ -58,7 +59,9 @@ pub(crate) struct Places {
     /// A daemon may be asked for what it has, not to look for it.
     kubo_offline: bool,
     files: Vec<PathBuf>,
-    readers: Vec<(SourceKind, String, Arc<dyn BlockReader>)>,
+    readers: Vec<Reader>,
+    /// CARs that were added, opened when they are first needed.
+    registered: OnceCell<Vec<Reader>>,
     registries: Registries,
     peers: Peers,
     /// There would be peers to look for, if all kinds were allowed.
@@ -66,6 +69,9 @@ pub(crate) struct Places {
     output: Arc<Output>,
     clients: Clients,
 }
+
+/// Blocks on this computer, and what the user is shown of where they are.
+type Reader = (SourceKind, String, Arc<dyn BlockReader>);
 
 /// Sources that are found while a fetch runs: by routers, and by the node of this process.
 pub(crate) struct Late {
@@ -101,16 +107,7 @@ impl Places {
         mirrors: &[String],
     ) -> Result<Self, CommandError> {
         let settings = &app.settings;
-        let waits = Waits {
-            connect: settings.connect,
-            headers: settings.answer,
-            stall: settings.stall,
-        };
-        let options = ClientOptions {
-            user_agent: format!("callao/{}", env!("CARGO_PKG_VERSION")),
-            waits,
-            proxies: Proxies::Environment,
-        };
+        let options = http::options(settings);
         let allows = |kind| args.only.is_empty() || args.only.contains(&kind);
         let wish = Wish::of(settings, &args.peer, allows);
         let mut places = Places {
@@ -119,7 +116,7 @@ impl Places {
             output: Arc::clone(&app.output),
             only: args.only.clone(),
             offline: settings.offline,
-            waits,
+            waits: options.waits,
             mirrors: Vec::new(),
             gateways: urls("--gateway", &args.gateway)?,
             routers: Vec::new(),
@@ -127,6 +124,7 @@ impl Places {
             kubo_offline: settings.discovery == Discovery::None,
             files: Vec::new(),
             readers: Vec::new(),
+            registered: OnceCell::new(),
             registries: Registries::new(app, &args.registries)?,
             clients: Clients {
                 options,
@@ -151,7 +149,6 @@ impl Places {
         for path in &args.car {
             places.car(&app.host.working_dir.join(path))?;
         }
-        places.registered_cars(app);
         for named in &args.kubo {
             places.named_kubo(app, named)?;
         }
@@ -174,12 +171,13 @@ impl Places {
     /// The sources of a file; `cid` is that of the file (or, to resolve a path, of the directory), as far as known.
     pub(crate) fn sources(
         &self,
+        app: &App,
         want: &Want,
         cid: Option<Cid>,
     ) -> Result<Vec<Arc<dyn Source>>, CommandError> {
         let mut sources: Vec<Arc<dyn Source>> = Vec::new();
         if cid.is_some() {
-            for (kind, place, reader) in &self.readers {
+            for (kind, place, reader) in self.readers(app) {
                 let allowed = if *kind == SourceKind::Car {
                     Kind::Car
                 } else {
@@ -361,25 +359,42 @@ impl Places {
         Ok(())
     }
 
-    /// CARs that were added. Nobody named them now, so it is no error if one of them is gone.
-    fn registered_cars(&mut self, app: &App) {
+    /// Blocks on this computer, the CARs first.
+    fn readers(&self, app: &App) -> impl Iterator<Item = &Reader> {
+        let (cars, kubos) = self.readers.split_at(
+            self.readers
+                .partition_point(|(kind, ..)| *kind == SourceKind::Car),
+        );
+        let registered = self.allows(Kind::Car).then(|| self.registered(app));
+        let cars = cars.iter().chain(registered.unwrap_or_default());
+        cars.chain(kubos)
+    }
+
+    /// CARs that were added and are not named now. Nobody named them, so it is no error if one of them is gone.
+    fn registered(&self, app: &App) -> &[Reader] {
+        self.registered.get_or_init(|| self.open_registered(app))
+    }
+
+    fn open_registered(&self, app: &App) -> Vec<Reader> {
         if host::kind_of(&app.places.catalogue()).is_none() {
             // A catalogue is made by those who have something to note.
-            return;
+            return Vec::new();
         }
         let cars = app.catalogue().map(Catalogue::cars);
+        let mut readers: Vec<Reader> = Vec::new();
         for record in cars.and_then(Result::ok).unwrap_or_default() {
             let place = record.path.display().to_string();
             if self.readers.iter().any(|(_, known, _)| *known == place) {
                 continue;
             }
             match CarFile::open(&record.path) {
-                Ok(car) => self.readers.push((SourceKind::Car, place, Arc::new(car))),
+                Ok(car) => readers.push((SourceKind::Car, place, Arc::new(car))),
                 Err(error) => app
                     .output
                     .detail(format!("A registered CAR is not used: {error}")),
             }
         }
+        readers
     }
 
     /// `--kubo`: an address or a directory.
@@ -470,10 +485,7 @@ fn made(
     if let Some(client) = cell.get() {
         return Ok(client.clone());
     }
-    // Another client may have installed it already: there is only one.
-    rustls::crypto::ring::default_provider()
-        .install_default()
-        .unwrap_or(());
+    http::choose_tls();
     let client = make()?;
     Ok(cell.get_or_init(|| client).clone())
 }

@@ -61,10 +61,10 @@ fn a_catalogue_that_is_damaged_is_said_once_and_made_anew() {
     let run = env.succeed(&line);
     assert_snapshot!(env.told(&run), @r##"
     exit 0
+    Attempting to download the image  digest="sha256:a88e7765c16d..."  location="http://127.0.0.1:PORT/image.img"
     warning: the catalogue `$DIR/cache/callao/v1/catalogue.sqlite` cannot be read; it was moved aside to 
           `$DIR/cache/callao/v1/catalogue.sqlite.damaged`. Files are hashed again when they are used; `callao 
           cache rebuild` does it for all of them
-    Attempting to download the image  digest="sha256:a88e7765c16d..."  location="http://127.0.0.1:PORT/image.img"
     Checking `$DIR/cache/lima/download/by-url-sha256/KEY/data` (3.00 MiB): it is not in the catalogue, so it is 
           hashed once
     Using cache `$DIR/cache/lima/download/by-url-sha256/KEY/data`

@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::cli::AddArgs;
 use crate::error::CommandError;
 use crate::exit_code::ExitCode;
-use crate::host::{self, FileKind};
+use crate::host;
 use crate::output::{human, json};
 
 /// By its name: what is in it is checked when it is added.
@@ -27,13 +27,7 @@ pub(super) fn add(app: &App, args: &AddArgs, file: &Path) -> Result<(), CommandE
             "--car writes a CAR of a file, not of a CAR",
         ));
     }
-    let path = app.host.working_dir.join(file);
-    let Some(FileKind::File { size }) = host::kind_of(&path) else {
-        return Err(CommandError::new(
-            ExitCode::NotFound,
-            format!("there is no file `{}`", file.display()),
-        ));
-    };
+    let (path, size) = app.named_file(file)?;
     let car = CarFile::open(&path).map_err(|error| {
         CommandError::from(error).hint("to add it as a file of any kind, give it another name")
     })?;

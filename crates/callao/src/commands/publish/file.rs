@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::commands::add;
 use crate::error::CommandError;
 use crate::exit_code::ExitCode;
-use crate::host::{self, FileKind};
+use crate::host;
 use crate::output::{json, progress};
 
 /// A file that has been read.
@@ -27,13 +27,7 @@ pub(super) struct Measured {
 
 /// Digest and layout of a file.
 pub(super) fn measure(app: &App, given: &Path, shape: Shape) -> Result<Measured, CommandError> {
-    let path = app.host.working_dir.join(given);
-    let Some(FileKind::File { size }) = host::kind_of(&path) else {
-        return Err(CommandError::new(
-            ExitCode::NotFound,
-            format!("there is no file `{}`", given.display()),
-        ));
-    };
+    let (path, size) = app.named_file(given)?;
     let path = host::real_path(&path);
     let name = given
         .file_name()

@@ -13,7 +13,7 @@ use url::Url;
 
 use super::file::{self, Measured};
 use super::upload::FileBytes;
-use super::{Publishing, client, waits};
+use super::{Publishing, client};
 use crate::app::App;
 use crate::cli::PublishArgs;
 use crate::error::CommandError;
@@ -21,6 +21,7 @@ use crate::exit_code::ExitCode;
 use crate::get::run::new_runtime;
 use crate::get::sources;
 use crate::host;
+use crate::http;
 use crate::output::{human, json, progress};
 
 /// Where files appear in the Files of IPFS Desktop and of kubo's web page.
@@ -56,7 +57,7 @@ pub(super) fn run(
     };
     let kubo = Kubo {
         app,
-        daemon: KuboDaemon::new(client(app)?, api.clone(), waits(app)),
+        daemon: KuboDaemon::new(client(app)?, api.clone(), http::waits(&app.settings)),
         runtime: new_runtime()?,
         place: api.as_str().trim_end_matches('/').to_string(),
         publishing: Publishing::of(args)?,

@@ -133,7 +133,7 @@ impl Places {
                 "offline: no socket may be opened",
             );
         }
-        for (kind, what, is_there) in self.kinds(want) {
+        for (kind, what, is_there) in self.kinds(app, want) {
             if is_there && !self.allows(kind) {
                 not(what, "--only allows other kinds of source");
             } else if is_there
@@ -155,7 +155,7 @@ impl Places {
     }
 
     /// Which kinds of place there are for a file, as a user would call them.
-    fn kinds(&self, want: &Want) -> [(Kind, &'static str, bool); 8] {
+    fn kinds(&self, app: &App, want: &Want) -> [(Kind, &'static str, bool); 8] {
         let online = !self.offline;
         let in_registry = want
             .locations
@@ -177,7 +177,11 @@ impl Places {
                 online && has_gateways,
             ),
             (Kind::Kubo, "kubo", has_kubo),
-            (Kind::Car, "CAR files", reader(SourceKind::Car)),
+            (
+                Kind::Car,
+                "CAR files",
+                reader(SourceKind::Car) || !self.registered(app).is_empty(),
+            ),
             (Kind::File, "local files", !self.files.is_empty()),
             (Kind::Oci, "registries", online && in_registry),
             (Kind::Bitswap, "peers by bitswap", has_peers),
