@@ -45,7 +45,7 @@ pub struct Settings {
     pub enabled: bool,
     /// Gateway for the local network, as `http://ADDRESS:PORT`.
     pub lan: Option<String>,
-    /// Bytes in a second for all others.
+    /// Bytes in a second: for all peers of bitswap, and as much again for all guests of the gateway.
     pub upload_rate_max: Option<u64>,
     /// Others that are sent something at the same time.
     pub upload_slots: usize,

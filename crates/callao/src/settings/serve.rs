@@ -20,7 +20,7 @@ pub struct ServeSettings {
     pub lan: Option<SocketAddr>,
     /// Whether others get anything.
     pub enabled: bool,
-    /// Bytes in a second, for all others together.
+    /// Bytes in a second: for all peers of bitswap together, and as much again for all guests of the gateway.
     pub upload_rate_max: Option<u64>,
     /// Others that are sent something at the same time.
     pub upload_slots: usize,
