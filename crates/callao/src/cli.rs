@@ -95,7 +95,7 @@ pub enum Command {
     Lima(Box<LimaArgs>),
     /// Write the digest and the CID of every file into a template
     Lock(Box<LockArgs>),
-    /// Publish files: to a registry of OCI artifacts, to a kubo, into a CAR
+    /// Publish files by `callao serve`, to an OCI registry, to a kubo, or into a CAR
     Publish(Box<PublishArgs>),
     /// Give others what the cache holds: bitswap, and a gateway for this computer
     Serve(ServeArgs),

@@ -21,6 +21,7 @@ use crate::gateway::{Backend, BindError, Counters, Options, Server};
 use crate::host;
 use crate::output::{Output, json};
 
+pub(crate) mod ask;
 mod fetch;
 mod fetches;
 mod keeper;

@@ -11,6 +11,8 @@ use super::RegistryArgs;
 use super::add::profile_names;
 
 const PUBLISH_AFTER_HELP: &str = "\
+Without --to files are made known as `callao add` does: they stay where they are,
+  and the running `callao serve` serves them.
 oci://REGISTRY/REPOSITORY[:TAG]  pushes files to a registry of OCI artifacts,
   with digest and CID, so that `callao get`, `oras pull` and whoever speaks the
   protocol get the same bytes. What is there already is not sent again; an
@@ -22,6 +24,7 @@ kubo, kubo:ADDRESS  adds files to the kubo daemon of this computer, or to the
 car:PATH  writes one CAR file with all blocks of the files.
 
 Examples:
+  callao publish disk.qcow2
   callao publish disk.qcow2 --to oci://ghcr.io/owner/images:1
   callao publish --arch x86_64=amd64.qcow2 --arch aarch64=arm64.qcow2 \\
       --to oci://ghcr.io/owner/images:1
@@ -48,10 +51,11 @@ pub struct PublishArgs {
         long,
         value_name = "ADDRESS",
         value_parser = target,
-        help = "Where to: oci://REGISTRY/REPOSITORY[:TAG], kubo, kubo:ADDRESS or car:PATH"
+        help = "Where to: oci://REGISTRY/REPOSITORY[:TAG], kubo, kubo:ADDRESS or car:PATH \
+                [default: the `callao serve` of this computer]"
     )]
-    pub to: Target,
-    /// How files are cut and linked, for kubo and car [default: kubo-cid-v1]
+    pub to: Option<Target>,
+    /// How files are cut and linked, but for oci:// [default: kubo-cid-v1]
     #[arg(long, value_name = "PROFILE", value_parser = profile_names(), hide_possible_values = true)]
     pub profile: Option<String>,
     /// Have kubo refer to the file instead of copying it: the file must never change, and kubo's filestore must be on

@@ -1,32 +1,22 @@
 //! `callao add`: digest and CID of a file in one pass; the file stays where it is and becomes known to the catalogue.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 
-use callao_content::digest::{Algorithm, Digest};
-use callao_content::layout::Layout;
+use callao_content::digest::Digest;
 use callao_content::profile::{Profile, Shape};
 use callao_content::{Cid, cid};
-use callao_fetch::event::Proof;
-use callao_store::{Error as StoreError, check, proof};
 
 use crate::app::App;
 use crate::cli::AddArgs;
 use crate::error::CommandError;
-use crate::exit_code::ExitCode;
-use crate::host;
-use crate::output::{human, json, progress};
-use crate::record::{self, Known};
+use crate::output::{human, json};
 
 pub(crate) mod car;
-mod registered;
+pub(crate) mod measured;
+pub(crate) mod registered;
 
-/// One file, computed.
-struct Added {
-    path: PathBuf,
-    layout: Layout,
-    digest: Digest,
-}
+use measured::Measured;
 
 pub(crate) fn run(app: &App, args: &AddArgs) -> Result<(), CommandError> {
     if args.car.is_some() && args.files.len() > 1 {
@@ -37,7 +27,11 @@ pub(crate) fn run(app: &App, args: &AddArgs) -> Result<(), CommandError> {
     let (shape, profile) = shape(args)?;
     for file in &args.files {
         if registered::is_car(file) {
-            registered::add(app, args, file)?;
+            if args.car.is_some() {
+                let wrong = "--car writes a CAR of a file, not of a CAR";
+                return Err(CommandError::usage(wrong));
+            }
+            registered::add(app, file, args.only_hash)?;
             continue;
         }
         let added = add(app, args, file, shape)?;
@@ -74,46 +68,19 @@ fn shape(args: &AddArgs) -> Result<(Shape, &'static str), CommandError> {
     ))
 }
 
-fn add(app: &App, args: &AddArgs, file: &Path, shape: Shape) -> Result<Added, CommandError> {
-    let (path, size) = app.named_file(file)?;
-    let bar = progress::reading_bar(&app.output, size);
-    let adopted = check::adopt(
-        &*app.disk,
-        &path,
-        shape,
-        &[Algorithm::Sha256],
-        &|position| bar.set_position(position),
-    );
-    bar.finish_and_clear();
-    let adopted = adopted.map_err(|error| match error {
-        StoreError::Changed { .. } => {
-            CommandError::from(error).hint("add it again when nobody writes to it")
-        }
-        other => other.into(),
-    })?;
+fn add(app: &App, args: &AddArgs, file: &Path, shape: Shape) -> Result<Measured, CommandError> {
+    let file = measured::measure(app, file, shape)?;
     if let Some(out) = &args.car {
-        let parts = [(&adopted.layout, path.as_path())];
+        let parts = [(&file.layout, file.path.as_path())];
         car::write(app, &parts, &app.host.working_dir.join(out))?;
     }
-    let path = host::real_path(&path);
-    let digest = adopted
-        .digests
-        .first()
-        .copied()
-        .ok_or_else(|| CommandError::new(ExitCode::Unexpected, "no digest was computed"))?;
     if !args.only_hash {
-        proof::save(&*app.disk, &app.places, &adopted.layout)?;
-        let known = Known::of(&adopted.layout, adopted.digests.clone());
-        record::user_file(app, &path, &adopted.stamp, &known, Proof::Nothing)?;
+        file.make_known(app)?;
     }
-    Ok(Added {
-        path,
-        layout: adopted.layout,
-        digest,
-    })
+    Ok(file)
 }
 
-fn told(given: &Path, added: &Added, profile: &str) -> json::Added {
+fn told(given: &Path, added: &Measured, profile: &str) -> json::Added {
     json::Added {
         kind: "result",
         path: given.display().to_string(),
@@ -124,22 +91,18 @@ fn told(given: &Path, added: &Added, profile: &str) -> json::Added {
     }
 }
 
-fn show(app: &App, given: &Path, added: &Added, profile: &str) {
+fn show(app: &App, given: &Path, added: &Measured, profile: &str) {
     let root = added.layout.root();
     app.output.json(&told(given, added, profile));
-    let name = added
-        .path
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    let url = address(root, &name);
+    let url = address(root, &added.name);
     app.output.info(format!(
         "{}: {}, profile {profile}",
         given.display(),
         human::bytes(added.layout.size())
     ));
     app.output.result(&url);
-    app.output.result(entry(&url, &name, &added.digest, root));
+    let entry = entry(&url, &added.name, &added.digest, root);
+    app.output.result(entry);
 }
 
 /// `ipfs://CID/NAME`.
@@ -180,7 +143,7 @@ fn arch_in(name: &str) -> Option<&'static str> {
         .map(|(_, arch)| *arch)
 }
 
-fn percent_encoded(name: &str) -> String {
+pub(crate) fn percent_encoded(name: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+@".contains(&byte);
     name.bytes()
         .map(|byte| {

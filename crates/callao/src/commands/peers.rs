@@ -1,26 +1,20 @@
 //! `callao peers`: whom the running daemon is connected to, as its status tells.
 
-use std::time::Duration;
-
 use crate::app::App;
-use crate::daemon::report;
-use crate::daemon::state::{self, Running};
-use crate::daemon::status::{Peer, Status};
+use crate::daemon::ask;
+use crate::daemon::state;
+use crate::daemon::status::Peer;
 use crate::error::CommandError;
 use crate::exit_code::ExitCode;
 use crate::get::run::new_runtime;
 use crate::output::{human, json};
-
-/// The daemon is on this computer; it answers from memory.
-const ANSWER_MAX: Duration = Duration::from_secs(5);
-const STATUS_BYTES_MAX: usize = 16 << 20;
 
 pub(crate) fn run(app: &App) -> Result<(), CommandError> {
     let running = state::running(&app.host)?.ok_or_else(|| {
         CommandError::new(ExitCode::NotFound, "no `callao serve` runs")
             .hint("start it: callao serve")
     })?;
-    let status = new_runtime()?.block_on(ask(&running))?;
+    let status = new_runtime()?.block_on(ask::status(&running))?;
     for peer in &status.peers {
         app.output.json(&json::ConnectedPeer { kind: "peer", peer });
     }
@@ -31,35 +25,6 @@ pub(crate) fn run(app: &App) -> Result<(), CommandError> {
         app.output.result(line);
     }
     Ok(())
-}
-
-/// The status of a running daemon.
-async fn ask(running: &Running) -> Result<Status, CommandError> {
-    let failed = |why: String| {
-        let what = format!(
-            "`callao serve` (process {}) does not answer: {why}",
-            running.pid
-        );
-        CommandError::new(ExitCode::Network, what)
-    };
-    let asked = async {
-        let url = format!("{}/callao/v1/status", running.gateway);
-        let client = report::client(ANSWER_MAX)?;
-        let mut answer = client.get(url).send().await?.error_for_status()?;
-        let mut bytes = Vec::new();
-        while let Some(piece) = answer.chunk().await? {
-            bytes.extend_from_slice(&piece);
-            if bytes.len() > STATUS_BYTES_MAX {
-                break;
-            }
-        }
-        Ok::<_, reqwest::Error>(bytes)
-    };
-    let bytes = tokio::time::timeout(ANSWER_MAX, asked)
-        .await
-        .map_err(|_| failed("no answer within 5 s".into()))?
-        .map_err(|error| failed(error.to_string()))?;
-    serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))
 }
 
 /// One line for each, columns as wide as needed.

@@ -1,22 +1,29 @@
-//! `callao publish`: files to a registry, to a kubo, or into a CAR. Here is what the three have in common.
+//! `callao publish`: files to a registry, to a kubo, into a CAR, or to whoever asks the daemon of this computer. Here is
+//! what these have in common.
 
+use callao_content::cid;
 use callao_content::profile::{Profile, Shape};
 use callao_fetch::client;
 
 use crate::app::App;
 use crate::cli::{PublishArgs, Target};
+use crate::commands::add::{self, measured::Measured};
 use crate::error::CommandError;
 use crate::http;
+use crate::output::json;
 
 mod artifact;
 mod car;
-mod file;
 mod kubo;
 mod oci;
+mod serve;
 mod upload;
 
 pub(crate) fn run(app: &App, args: &PublishArgs) -> Result<(), CommandError> {
-    match &args.to {
+    let Some(to) = &args.to else {
+        return serve::run(app, args);
+    };
+    match to {
         Target::Oci(reference) => {
             not_with(args.nocopy, "--nocopy", "oci://")?;
             oci::run(app, args, reference)
@@ -41,6 +48,24 @@ fn not_with(is_given: bool, flag: &str, target: &str) -> Result<(), CommandError
         ))),
         false => Ok(()),
     }
+}
+
+/// Prints the address of a published file and its entry for a template; `to` says in JSON where it is.
+fn show(app: &App, file: &Measured, to: json::PublishedTo) {
+    let root = file.layout.root();
+    let url = add::address(root, &file.name);
+    app.output.json(&json::PublishedFile {
+        kind: "result",
+        location: url.clone(),
+        path: file.path.display().to_string(),
+        digest: file.digest.to_string(),
+        cid: cid::text(root),
+        size: file.layout.size(),
+        to,
+    });
+    app.output.result(&url);
+    app.output
+        .result(add::entry(&url, &file.name, &file.digest, root));
 }
 
 /// How files become trees.

@@ -17,13 +17,16 @@ use crate::dashboard::Dashboard;
 use crate::error::CommandError;
 use crate::gateway::{Body, Client, Pages};
 
-const STATUS: &str = "/callao/v1/status";
+pub(super) const STATUS: &str = "/callao/v1/status";
+/// Asks for a look at what is in the cache.
+pub(super) const LOOK: &str = "/callao/v1/look";
 const PROGRESS: &str = "/callao/v1/progress";
 const METRICS: &str = "/metrics";
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 /// What prometheus asks for (OpenMetrics 1.0).
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const OTHER_TOKEN: &str = "the token is another one";
 const REPORT_BYTES_MAX: usize = 64 << 10;
 
 /// All pages.
@@ -50,7 +53,8 @@ impl All {
         let looks = matches!(method, Method::GET | Method::HEAD);
         match &*path {
             PROGRESS if method == Method::POST => self.progress(request).await,
-            PROGRESS => refused(
+            LOOK if method == Method::POST => self.look(&request),
+            PROGRESS | LOOK => refused(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "only POST is understood here",
             ),
@@ -66,12 +70,26 @@ impl All {
         }
     }
 
-    /// Another callao tells of a fetch.
-    async fn progress(&self, request: Request<Incoming>) -> Response<Body> {
+    /// Whether it comes from a callao of the same user.
+    fn is_ours(&self, request: &Request<Incoming>) -> bool {
         let wanted = format!("Bearer {}", self.world.token);
         let given = request.headers().get(header::AUTHORIZATION);
-        if given.is_none_or(|given| given.as_bytes() != wanted.as_bytes()) {
-            return refused(StatusCode::UNAUTHORIZED, "the token is another one");
+        given.is_some_and(|given| given.as_bytes() == wanted.as_bytes())
+    }
+
+    /// Another callao has put something into the cache.
+    fn look(&self, request: &Request<Incoming>) -> Response<Body> {
+        if !self.is_ours(request) {
+            return refused(StatusCode::UNAUTHORIZED, OTHER_TOKEN);
+        }
+        self.world.look.notify_one();
+        answer(StatusCode::NO_CONTENT, TEXT, Bytes::new())
+    }
+
+    /// Another callao tells of a fetch.
+    async fn progress(&self, request: Request<Incoming>) -> Response<Body> {
+        if !self.is_ours(&request) {
+            return refused(StatusCode::UNAUTHORIZED, OTHER_TOKEN);
         }
         let read = Limited::new(request.into_body(), REPORT_BYTES_MAX)
             .collect()
@@ -97,12 +115,12 @@ impl All {
 
 impl Pages for All {
     fn has(&self, method: &Method, path: &str) -> bool {
-        matches!(path, STATUS | PROGRESS | METRICS) || self.dashboard.has(method, path)
+        matches!(path, STATUS | LOOK | PROGRESS | METRICS) || self.dashboard.has(method, path)
     }
 
     fn answer(&self, client: Client, request: Request<Incoming>) -> BoxFuture<'_, Response<Body>> {
         match request.uri().path() {
-            STATUS | PROGRESS | METRICS => Box::pin(self.page(request)),
+            STATUS | LOOK | PROGRESS | METRICS => Box::pin(self.page(request)),
             _ => Box::pin(async move {
                 let answer = self.dashboard.answer(client, request).await;
                 // A file that was added is served at once.

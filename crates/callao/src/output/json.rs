@@ -173,6 +173,11 @@ pub struct PublishedFile {
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "to", rename_all = "snake_case")]
 pub enum PublishedTo {
+    /// Made known, for `callao serve`.
+    Serve {
+        /// The gateway of the daemon that serves it now; `None` if none does.
+        gateway: Option<String>,
+    },
     /// In a CAR file.
     Car {
         /// Its path.

@@ -17,7 +17,7 @@ fn help_teaches() {
       add          Compute digest and CID of files and make them known, without copying them
       lima         Run limactl with its files fetched and verified beforehand
       lock         Write the digest and the CID of every file into a template
-      publish      Publish files: to a registry of OCI artifacts, to a kubo, into a CAR
+      publish      Publish files by `callao serve`, to an OCI registry, to a kubo, or into a CAR
       serve        Give others what the cache holds: bitswap, and a gateway for this computer
       peers        Show whom the running `callao serve` is connected to
       cache        Look at the cache, clear it up, and repair it

@@ -53,6 +53,7 @@ mod peers;
 mod pins;
 mod publish;
 mod publish_kubo;
+mod publish_serve;
 mod real;
 mod serve;
 mod serve_bad_days;

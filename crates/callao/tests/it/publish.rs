@@ -354,9 +354,9 @@ fn what_cannot_be_published_is_said() {
 fn the_help_teaches_how_to_publish() {
     let env = TestEnvironment::new();
     assert_snapshot!(env.succeed(&["publish", "--help"]).stdout, @r##"
-    Publish files: to a registry of OCI artifacts, to a kubo, into a CAR
+    Publish files by `callao serve`, to an OCI registry, to a kubo, or into a CAR
 
-    Usage: callao publish [OPTIONS] --to <ADDRESS> [FILE]...
+    Usage: callao publish [OPTIONS] [FILE]...
 
     Arguments:
       [FILE]...  The files
@@ -365,7 +365,8 @@ fn the_help_teaches_how_to_publish() {
           --arch <ARCH=FILE>   A file for an architecture; once for each: they become an index (oci://
                                only)
           --to <ADDRESS>       Where to: oci://REGISTRY/REPOSITORY[:TAG], kubo, kubo:ADDRESS or car:PATH
-          --profile <PROFILE>  How files are cut and linked, for kubo and car [default: kubo-cid-v1]
+                               [default: the `callao serve` of this computer]
+          --profile <PROFILE>  How files are cut and linked, but for oci:// [default: kubo-cid-v1]
           --nocopy             Have kubo refer to the file instead of copying it: the file must never
                                change, and kubo's filestore must be on
       -h, --help               Print help
@@ -384,6 +385,8 @@ fn the_help_teaches_how_to_publish() {
           --cache-dir <DIR>  Directory that holds Lima's cache (lima/) and callao's own (callao/)
                              [default: ~/.cache]
 
+    Without --to files are made known as `callao add` does: they stay where they are,
+      and the running `callao serve` serves them.
     oci://REGISTRY/REPOSITORY[:TAG]  pushes files to a registry of OCI artifacts,
       with digest and CID, so that `callao get`, `oras pull` and whoever speaks the
       protocol get the same bytes. What is there already is not sent again; an
@@ -395,6 +398,7 @@ fn the_help_teaches_how_to_publish() {
     car:PATH  writes one CAR file with all blocks of the files.
 
     Examples:
+      callao publish disk.qcow2
       callao publish disk.qcow2 --to oci://ghcr.io/owner/images:1
       callao publish --arch x86_64=amd64.qcow2 --arch aarch64=arm64.qcow2 \
           --to oci://ghcr.io/owner/images:1

@@ -9,24 +9,19 @@ use callao_store::foreign::BlockReader;
 use callao_store::foreign::car::CarFile;
 
 use crate::app::App;
-use crate::cli::AddArgs;
 use crate::error::CommandError;
 use crate::exit_code::ExitCode;
 use crate::host;
 use crate::output::{human, json};
 
 /// By its name: what is in it is checked when it is added.
-pub(super) fn is_car(file: &Path) -> bool {
+pub(crate) fn is_car(file: &Path) -> bool {
     file.extension()
         .is_some_and(|extension| extension.eq_ignore_ascii_case("car"))
 }
 
-pub(super) fn add(app: &App, args: &AddArgs, file: &Path) -> Result<(), CommandError> {
-    if args.car.is_some() {
-        return Err(CommandError::usage(
-            "--car writes a CAR of a file, not of a CAR",
-        ));
-    }
+/// Checks the CAR and, unless it is only to be looked at, registers it. Says what is in it, and gives back its roots.
+pub(crate) fn add(app: &App, file: &Path, only_hash: bool) -> Result<Vec<Cid>, CommandError> {
     let (path, size) = app.named_file(file)?;
     let car = CarFile::open(&path).map_err(|error| {
         CommandError::from(error).hint("to add it as a file of any kind, give it another name")
@@ -49,11 +44,11 @@ pub(super) fn add(app: &App, args: &AddArgs, file: &Path) -> Result<(), CommandE
             file.display()
         ));
     }
-    if !args.only_hash {
+    if !only_hash {
         record(app, &host::real_path(&path), &car)?;
     }
     show(app, file, size, &car);
-    Ok(())
+    Ok(car.roots().to_vec())
 }
 
 fn record(app: &App, path: &Path, car: &CarFile) -> Result<(), CommandError> {

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use super::Publishing;
-use super::file::{self, Measured};
+use super::{Publishing, show};
 use crate::app::App;
 use crate::cli::PublishArgs;
 use crate::commands::add::car;
+use crate::commands::add::measured::{self, Measured};
 use crate::error::CommandError;
 use crate::host;
 use crate::output::{human, json};
@@ -17,7 +17,7 @@ pub(super) fn run(app: &App, args: &PublishArgs, out: &Path) -> Result<(), Comma
     let out = app.host.working_dir.join(out);
     let mut files: Vec<Measured> = Vec::new();
     for given in &args.files {
-        let file = file::measure(app, given, publishing.shape)?;
+        let file = measured::measure(app, given, publishing.shape)?;
         if file.path == host::real_path(&out) {
             return Err(CommandError::usage(format!(
                 "`{}` is both a file to publish and the CAR to write",
@@ -42,7 +42,7 @@ pub(super) fn run(app: &App, args: &PublishArgs, out: &Path) -> Result<(), Comma
         let to = json::PublishedTo::Car {
             car: out.display().to_string(),
         };
-        file::show(app, one, to);
+        show(app, one, to);
     }
     Ok(())
 }

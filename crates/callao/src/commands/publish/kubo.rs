@@ -11,11 +11,11 @@ use callao_fetch::source::kubo_rpc;
 use tokio::runtime::Runtime;
 use url::Url;
 
-use super::file::{self, Measured};
 use super::upload::FileBytes;
-use super::{Publishing, client};
+use super::{Publishing, client, show};
 use crate::app::App;
 use crate::cli::PublishArgs;
+use crate::commands::add::measured::{self, Measured};
 use crate::error::CommandError;
 use crate::exit_code::ExitCode;
 use crate::get::run::new_runtime;
@@ -67,7 +67,7 @@ pub(super) fn run(
     let version = kubo.wait(kubo.daemon.version())?;
     let mut files = Vec::new();
     for given in &args.files {
-        files.push(file::measure(app, given, kubo.publishing.shape)?);
+        files.push(measured::measure(app, given, kubo.publishing.shape)?);
     }
     if args.nocopy {
         kubo.check_filestore(&api, repository.as_deref(), &files)?;
@@ -116,7 +116,7 @@ impl Kubo<'_> {
             nocopy: self.nocopy,
             announced,
         };
-        file::show(app, file, to);
+        show(app, file, to);
         Ok(())
     }
 

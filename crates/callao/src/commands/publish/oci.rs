@@ -15,6 +15,7 @@ use tokio::runtime::Runtime;
 
 use crate::app::App;
 use crate::cli::PublishArgs;
+use crate::commands::add::measured::{self, Measured};
 use crate::error::CommandError;
 use crate::exit_code::ExitCode;
 use crate::get::run::new_runtime;
@@ -22,7 +23,6 @@ use crate::output::{human, json};
 use crate::registries::{self, Registries};
 
 use super::artifact::{self, Artifact, Document};
-use super::file::{self, Measured};
 use super::upload::{FileBytes, Session, SmallBytes, Unwatched};
 use super::{Publishing, client};
 
@@ -90,7 +90,8 @@ fn named(app: &App, arch: Option<Arch>, given: &Path) -> Result<Artifact, Comman
         name,
         layout,
         digest,
-    } = file::measure(app, given, Publishing::DEFAULT_PROFILE.shape())?;
+        ..
+    } = measured::measure(app, given, Publishing::DEFAULT_PROFILE.shape())?;
     let bytes = FileBytes::open(app, &path)?;
     Ok(Artifact {
         is_qcow2: bytes.begins_with(b"QFI\xfb"),
