@@ -12,6 +12,7 @@ pub mod oras;
 pub mod process;
 pub mod registry;
 pub mod serve;
+pub mod systemd;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ pub use nginx::{Nginx, NginxOptions};
 pub use oras::Oras;
 pub use registry::Registry;
 pub use serve::Serve;
+pub use systemd::UserManager;
 
 /// Names the nginx to use.
 pub const NGINX_VARIABLE: &str = "CALLAO_TEST_NGINX";

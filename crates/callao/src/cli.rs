@@ -14,6 +14,7 @@ mod lima;
 mod lock;
 mod publish;
 mod serve;
+mod service;
 mod sources;
 mod template;
 
@@ -26,6 +27,7 @@ pub use lima::{LimaArgs, LimaCommand, PluginsCommand};
 pub use lock::LockArgs;
 pub use publish::{PublishArgs, Target};
 pub use serve::ServeArgs;
+pub use service::{InstallArgs, ServiceCommand};
 pub use sources::{Discovery, Kind, RegistryArgs, SourceArgs};
 pub use template::TemplateArgs;
 
@@ -99,6 +101,9 @@ pub enum Command {
     Publish(Box<PublishArgs>),
     /// Give others what the cache holds: bitswap, and a gateway for this computer
     Serve(ServeArgs),
+    /// Have systemd run `callao serve` for you
+    #[command(subcommand, after_help = service::SERVICE_AFTER_HELP)]
+    Service(ServiceCommand),
     /// Show whom the running `callao serve` is connected to
     Peers,
     /// Look at the cache, clear it up, and repair it

@@ -22,6 +22,7 @@ mod man;
 mod peers;
 mod publish;
 mod serve;
+mod service;
 
 /// Does what the command line says.
 pub(crate) fn run(host: Host, cli: Cli, output: &Arc<Output>) -> Result<(), CommandError> {
@@ -56,6 +57,10 @@ pub(crate) fn run(host: Host, cli: Cli, output: &Arc<Output>) -> Result<(), Comm
             let silent = Arc::new(Output::silent());
             let app = App::new(host, common, &overrides, &silent)?;
             serve::run(app, output, args)
+        }
+        Command::Service(command) => {
+            let app = App::new(host, common, &Overrides::default(), output)?;
+            service::run(&app, common, &command)
         }
         Command::Peers => peers::run(&App::new(host, common, &Overrides::default(), output)?),
         Command::Cache(args) => {

@@ -97,11 +97,7 @@ impl std::fmt::Debug for World {
 /// # Errors
 /// Locked: another daemon runs. Network: a port is in use. Usage and disk.
 pub(crate) fn run(app: Arc<App>, output: &Output, wish: Wish) -> Result<(), CommandError> {
-    if app.settings.offline {
-        return Err(CommandError::usage(
-            "`offline` in the settings (or $CALLAO_OFFLINE) allows no socket at all",
-        ));
-    }
+    check_sockets(&app)?;
     let place = Place::take(&app.host)?;
     let _guard = app.interrupt.guard();
     log::begin(output.style());
@@ -110,6 +106,19 @@ pub(crate) fn run(app: Arc<App>, output: &Output, wish: Wish) -> Result<(), Comm
     runtime.shutdown_timeout(END_MAX);
     let left = place.leave();
     served.and(left)
+}
+
+/// Without sockets there is nothing to serve by.
+///
+/// # Errors
+/// Usage.
+pub(crate) fn check_sockets(app: &App) -> Result<(), CommandError> {
+    if app.settings.offline {
+        return Err(CommandError::usage(
+            "`offline` in the settings (or $CALLAO_OFFLINE) allows no socket at all",
+        ));
+    }
+    Ok(())
 }
 
 fn runtime() -> Result<Runtime, CommandError> {

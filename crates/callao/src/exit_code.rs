@@ -95,6 +95,13 @@ impl ExitCode {
     }
 }
 
+/// What the table says of a code, if it is one of ours.
+pub fn meaning(number: i32) -> Option<&'static str> {
+    let mut entries = TABLE.iter();
+    let entry = entries.find(|(code, _)| i32::from(code.number()) == number);
+    entry.map(|(_, meaning)| *meaning)
+}
+
 impl From<ExitCode> for std::process::ExitCode {
     fn from(code: ExitCode) -> Self {
         code.number().into()
@@ -109,6 +116,12 @@ mod tests {
     fn the_table_names_each_code_once_in_order() {
         let numbers: Vec<u8> = TABLE.iter().map(|(code, _)| code.number()).collect();
         assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 130]);
+    }
+
+    #[test]
+    fn codes_of_others_mean_nothing() {
+        assert_eq!(meaning(4), Some("network error"));
+        assert_eq!(meaning(226), None);
     }
 
     #[test]

@@ -11,11 +11,16 @@ use std::ffi::{OsStr, OsString};
 use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
-use crate::env_vars;
+use crate::{env_vars, process};
 
 mod secret;
 
-pub use secret::{LockedFile, lock_file, random_bytes, read_locked, write_secret};
+pub use secret::{
+    LockedFile, lock_file, make_private_dir, random_bytes, read_locked, write_secret,
+};
+
+/// What this program is called where it is installed.
+const PROGRAM: &str = "callao";
 
 /// A snapshot of the surroundings, taken once at the start.
 #[derive(Debug, Clone, Default)]
@@ -103,11 +108,25 @@ impl Host {
 
     /// Where the settings file is looked for when nobody names one.
     pub fn config_file(&self) -> Option<PathBuf> {
-        let base = match self.variable(env_vars::XDG_CONFIG_HOME) {
-            Some(dir) => PathBuf::from(dir),
-            None => self.home()?.join(".config"),
-        };
-        Some(base.join("callao/config.toml"))
+        Some(self.config_dir()?.join("callao/config.toml"))
+    }
+
+    /// Where programs keep their settings: `$XDG_CONFIG_HOME`, or `~/.config`.
+    pub fn config_dir(&self) -> Option<PathBuf> {
+        match self.variable(env_vars::XDG_CONFIG_HOME) {
+            Some(dir) => Some(PathBuf::from(dir)),
+            None => Some(self.home()?.join(".config")),
+        }
+    }
+
+    /// How files that call this program name it: as it is found on `PATH`, which outlives an update, if that is this very
+    /// program.
+    pub fn lasting_program(&self) -> PathBuf {
+        let this = real_path(&self.program);
+        process::on_path(self.variable(env_vars::PATH), PROGRAM, &|path| {
+            is_program(path) && real_path(path) == this
+        })
+        .unwrap_or(this)
     }
 
     /// Where callao keeps what is the user's own: `$XDG_DATA_HOME/callao`, or `~/.local/share/callao`.
@@ -293,21 +312,40 @@ pub fn write_program(path: &Path, text: &str) -> std::io::Result<()> {
 /// # Errors
 /// The disk.
 pub fn write_text(path: &Path, text: &str) -> std::io::Result<()> {
+    write_if_other(path, text, 0o644)
+}
+
+/// As [`write_text`], for the eyes of the user alone.
+///
+/// # Errors
+/// The disk.
+pub fn write_private_text(path: &Path, text: &str) -> std::io::Result<()> {
+    write_if_other(path, text, 0o600)
+}
+
+fn write_if_other(path: &Path, text: &str, mode: u32) -> std::io::Result<()> {
     if read_small_file(path, text.len() as u64).is_ok_and(|bytes| bytes == text.as_bytes()) {
         return Ok(());
     }
     if let Some(dir) = path.parent() {
         std::fs::create_dir_all(dir)?;
     }
-    write_beside(path, text, 0o644)
+    write_beside(path, text, mode)
 }
 
 fn write_beside(path: &Path, text: &str, mode: u32) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
     let temporary = crate::commands::beside(path);
     let write = || {
-        std::fs::write(&temporary, text)?;
-        std::fs::set_permissions(&temporary, std::fs::Permissions::from_mode(mode))?;
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(mode)
+            .open(&temporary)?;
+        file.write_all(text.as_bytes())?;
+        // Whatever the umask is.
+        file.set_permissions(std::fs::Permissions::from_mode(mode))?;
         std::fs::rename(&temporary, path)
     };
     write().inspect_err(|_| std::fs::remove_file(&temporary).unwrap_or(()))

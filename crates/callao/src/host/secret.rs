@@ -120,9 +120,14 @@ pub fn random_bytes<const N: usize>() -> io::Result<[u8; N]> {
 }
 
 fn make_dir(path: &Path) -> io::Result<()> {
-    let Some(dir) = path.parent() else {
-        return Ok(());
-    };
+    path.parent().map_or(Ok(()), make_private_dir)
+}
+
+/// Makes a directory, and those above it that are missing, for the user alone.
+///
+/// # Errors
+/// The disk.
+pub fn make_private_dir(dir: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(DIR_MODE)

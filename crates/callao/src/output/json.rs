@@ -256,6 +256,55 @@ pub struct ConnectedPeer<'a> {
     pub peer: &'a crate::daemon::status::Peer,
 }
 
+/// The service of this user that runs `callao serve`.
+#[derive(Debug, Serialize)]
+pub struct Service {
+    /// `service`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// Where its unit is, or would be.
+    pub unit: String,
+    /// Whose that file is: `callao`, `foreign`, `missing`.
+    pub file: &'static str,
+    /// `written`, `updated`, `unchanged`, `removed`; `None` if nothing was to be done.
+    pub change: Option<&'static str>,
+    /// What `systemctl is-enabled` says.
+    pub enabled: Option<String>,
+    /// What `systemctl is-active` says.
+    pub active: Option<String>,
+    /// Why systemd could not be asked.
+    pub why_not: Option<String>,
+    /// The daemon that runs, as a service or not.
+    pub daemon: Option<ServiceDaemon>,
+}
+
+/// A daemon that runs.
+#[derive(Debug, Serialize)]
+pub struct ServiceDaemon {
+    /// Its process.
+    pub pid: u32,
+    /// `http://127.0.0.1:PORT`
+    pub gateway: String,
+    /// Whether it answers; `None` if it was not asked.
+    pub answers: Option<bool>,
+}
+
+impl Service {
+    /// Of which nothing but the file is known.
+    pub fn of(unit: &std::path::Path, file: &'static str) -> Self {
+        Service {
+            kind: "service",
+            unit: unit.display().to_string(),
+            file,
+            change: None,
+            enabled: None,
+            active: None,
+            why_not: None,
+            daemon: None,
+        }
+    }
+}
+
 /// The daemon is ready: the first line of `callao serve --json`.
 #[derive(Debug, Serialize)]
 pub struct Ready<'a> {

@@ -19,6 +19,7 @@ fn help_teaches() {
       lock         Write the digest and the CID of every file into a template
       publish      Publish files by `callao serve`, to an OCI registry, to a kubo, or into a CAR
       serve        Give others what the cache holds: bitswap, and a gateway for this computer
+      service      Have systemd run `callao serve` for you
       peers        Show whom the running `callao serve` is connected to
       cache        Look at the cache, clear it up, and repair it
       explain      Say where each file would come from and why, and how the last fetches went
@@ -256,6 +257,42 @@ fn help_of_add() {
       callao add disk.img --car disk.car
       callao add images.car
     "##);
+}
+
+#[test]
+fn help_of_service() {
+    let env = TestEnvironment::new();
+    let help = env.succeed(&["service", "--help"]).stdout;
+    let (commands, rest) = help.split_once("\nOptions:").expect("the commands");
+    let (_, notes) = rest
+        .split_once("[default: ~/.cache]\n")
+        .expect("the last flag");
+    assert_snapshot!(commands, @r##"
+    Have systemd run `callao serve` for you
+
+    Usage: callao service [OPTIONS] <COMMAND>
+
+    Commands:
+      install  Write the unit and enable it: callao serve starts when you log in
+      status   Say whether the unit is there, enabled and active, and whether a daemon answers
+      remove   Stop it, disable it, and remove the unit
+      help     Print this message or the help of the given subcommand(s)
+    "##);
+    assert_snapshot!(notes, @r##"
+    The unit is ~/.config/systemd/user/callao.service. Variables that say where callao
+    keeps and finds things (CALLAO_..., XDG_..., IPFS_PATH, proxies), --config and
+    --cache-dir are taken over as they are at this moment: install it again when they
+    change. What callao serve does is in the settings; callao service status shows
+    whether it does it.
+
+    A user's services run while the user is logged in. For a server:
+      loginctl enable-linger
+
+    Exit code 2: there is no systemd that could be asked, or the unit is not from
+    callao; 7: another callao serve runs already.
+    "##);
+    let help = env.succeed(&["service", "install", "--help"]).stdout;
+    assert!(help.contains("--now"), "{help}");
 }
 
 #[test]

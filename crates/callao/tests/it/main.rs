@@ -58,6 +58,8 @@ mod real;
 mod serve;
 mod serve_bad_days;
 mod serve_world;
+mod service;
+mod service_systemd;
 mod template_places;
 mod templates;
 

@@ -67,7 +67,7 @@ fn install(app: &App, dir: Option<&Path>) -> Result<(), CommandError> {
     }
     let created = app.disk.create_dir_all(&dir);
     created.map_err(|error| CommandError::io("create", &dir, &error))?;
-    let program = callao(app);
+    let program = app.host.lasting_program();
     for plugin in &PLUGINS {
         let path = dir.join(plugin.name);
         let written = host::write_program(&path, &script(plugin, &program));
@@ -165,15 +165,6 @@ fn default_dir(app: &App) -> Result<PathBuf, CommandError> {
                 && host::is_writable(dir)
         })
         .ok_or_else(none)
-}
-
-/// How the scripts call this program: by the name under which it is on `PATH`, which outlives an update.
-fn callao(app: &App) -> PathBuf {
-    let this = host::real_path(&app.host.program);
-    process::on_path(app.host.variable(env_vars::PATH), PROGRAM, &|path| {
-        host::is_program(path) && host::real_path(path) == this
-    })
-    .unwrap_or(this)
 }
 
 fn script(plugin: &Plugin, program: &Path) -> String {

@@ -24,7 +24,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What is published.
 enum Item {
-    File(Measured),
+    File(Box<Measured>),
     /// The roots of a CAR.
     Car(Vec<Cid>),
 }
@@ -39,7 +39,7 @@ pub(super) fn run(app: &App, args: &PublishArgs) -> Result<(), CommandError> {
             false => {
                 let file = measured::measure(app, given, publishing.shape)?;
                 file.make_known(app)?;
-                Item::File(file)
+                Item::File(Box::new(file))
             }
         });
     }
