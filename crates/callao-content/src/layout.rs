@@ -304,6 +304,32 @@ impl Layout {
         }
     }
 
+    /// Makes the block of a leaf where it stands: `block` becomes as long as it is, `fill` writes the bytes of the file in
+    /// its middle, and the envelope is set around them. Nothing is proven: of a canonical dag-pb leaf the kind is taken to
+    /// be the usual one. `false` if `fill` says so, and for leaves without a block of their own.
+    pub fn block_around(
+        &self,
+        index: usize,
+        block: &mut Vec<u8>,
+        fill: impl FnOnce(&mut [u8]) -> bool,
+    ) -> bool {
+        let Some(leaf) = self.leaves.get(index) else {
+            return false;
+        };
+        let envelope = Envelope::of_leaf(Kind::File, leaf.length);
+        let (head, tail): (&[u8], &[u8]) = match &leaf.form {
+            LeafForm::Raw(_) => (&[], &[]),
+            LeafForm::File(_) => (envelope.head(), envelope.tail()),
+            LeafForm::Wrapped { prefix, suffix, .. } => (prefix, suffix),
+            LeafForm::Inline(_) => return false,
+        };
+        let end = head.len() + leaf.length as usize;
+        block.resize(end + tail.len(), 0);
+        block[..head.len()].copy_from_slice(head);
+        block[end..].copy_from_slice(tail);
+        fill(&mut block[head.len()..end])
+    }
+
     /// Every leaf whose block occurs before, with the first leaf that has the same block. Such bytes need to be fetched once
     /// only (zero runs in images).
     #[must_use]

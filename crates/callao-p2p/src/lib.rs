@@ -10,6 +10,7 @@ mod bitswap;
 mod discovery;
 pub mod error;
 mod gate;
+mod gather;
 mod key;
 pub mod limits;
 pub mod node;

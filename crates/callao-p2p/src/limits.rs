@@ -5,6 +5,10 @@ use std::time::Duration;
 /// Streams of one yamux connection. 4096 x 256 KiB is the 1 GiB that yamux allows a connection, so that its receive
 /// windows stay at 256 KiB: with larger ones js peers send frames that yamux refuses, and the connection dies.
 pub const STREAMS_COUNT_MAX: usize = 4096;
+/// What is read from a TCP socket at once.
+pub const SOCKET_READ_BYTES: usize = 64 * 1024;
+/// Bytes that are written before they are sent although more is to follow: two encrypted frames.
+pub const GATHER_BYTES_MAX: usize = 128 * 1024;
 /// Connections in all, unless the options say otherwise.
 pub const CONNECTIONS_COUNT_MAX: u32 = 256;
 /// Connections that are being made, each way.

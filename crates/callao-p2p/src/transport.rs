@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 
 use callao_fetch::netfilter::Scope;
 use futures::future::{Either, MapOk, TryFuture, TryFutureExt};
+use futures::io::BufReader;
 use libp2p::core::either::EitherFuture;
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::timeout::TransportTimeout;
@@ -24,7 +25,8 @@ use libp2p::{Multiaddr, PeerId, Transport, dns, noise, quic, tcp, tls, yamux};
 
 use crate::address;
 use crate::error::Error;
-use crate::limits::{CONNECT_TIMEOUT, STREAMS_COUNT_MAX};
+use crate::gather::Gather;
+use crate::limits::{CONNECT_TIMEOUT, SOCKET_READ_BYTES, STREAMS_COUNT_MAX};
 
 /// A connection, and who is at the other end.
 type Connected = (PeerId, StreamMuxerBox);
@@ -68,6 +70,8 @@ pub(crate) fn build(key: &Keypair, scope: Scope, named: Named) -> Result<Boxed<C
     let mut muxer = yamux::Config::default();
     muxer.set_max_num_streams(STREAMS_COUNT_MAX);
     let over_tcp = tcp::tokio::Transport::new(tcp::Config::default())
+        // The secured stream reads 8 KiB at a time.
+        .map(|socket, _| BufReader::with_capacity(SOCKET_READ_BYTES, socket))
         .upgrade(Version::V1Lazy)
         .authenticate(security)
         .multiplex(muxer)
@@ -173,6 +177,11 @@ impl UpgradeInfo for Security {
     }
 }
 
+fn gathered<N, T>(secured: Either<(PeerId, N), (PeerId, T)>) -> (PeerId, Gather<Either<N, T>>) {
+    let (peer, stream) = secured.factor_first();
+    (peer, Gather::new(stream))
+}
+
 /// The result of whichever was agreed on, as one type.
 type Secured<A, B, F> = MapOk<EitherFuture<A, B>, F>;
 
@@ -181,7 +190,7 @@ where
     noise::Config: InboundConnectionUpgrade<C, Info = &'static str, Output = (PeerId, N)>,
     tls::Config: InboundConnectionUpgrade<C, Info = &'static str, Output = (PeerId, T)>,
 {
-    type Output = (PeerId, Either<N, T>);
+    type Output = (PeerId, Gather<Either<N, T>>);
     type Error = <EitherFuture<
         <noise::Config as InboundConnectionUpgrade<C>>::Future,
         <tls::Config as InboundConnectionUpgrade<C>>::Future,
@@ -189,7 +198,7 @@ where
     type Future = Secured<
         <noise::Config as InboundConnectionUpgrade<C>>::Future,
         <tls::Config as InboundConnectionUpgrade<C>>::Future,
-        fn(Either<(PeerId, N), (PeerId, T)>) -> (PeerId, Either<N, T>),
+        fn(Either<(PeerId, N), (PeerId, T)>) -> (PeerId, Gather<Either<N, T>>),
     >;
 
     fn upgrade_inbound(self, socket: C, agreed: Agreed) -> Self::Future {
@@ -197,7 +206,7 @@ where
             Agreed::Noise(name) => EitherFuture::First(self.0.upgrade_inbound(socket, name)),
             Agreed::Tls(name) => EitherFuture::Second(self.1.upgrade_inbound(socket, name)),
         }
-        .map_ok(Either::factor_first)
+        .map_ok(gathered)
     }
 }
 
@@ -206,7 +215,7 @@ where
     noise::Config: OutboundConnectionUpgrade<C, Info = &'static str, Output = (PeerId, N)>,
     tls::Config: OutboundConnectionUpgrade<C, Info = &'static str, Output = (PeerId, T)>,
 {
-    type Output = (PeerId, Either<N, T>);
+    type Output = (PeerId, Gather<Either<N, T>>);
     type Error = <EitherFuture<
         <noise::Config as OutboundConnectionUpgrade<C>>::Future,
         <tls::Config as OutboundConnectionUpgrade<C>>::Future,
@@ -214,7 +223,7 @@ where
     type Future = Secured<
         <noise::Config as OutboundConnectionUpgrade<C>>::Future,
         <tls::Config as OutboundConnectionUpgrade<C>>::Future,
-        fn(Either<(PeerId, N), (PeerId, T)>) -> (PeerId, Either<N, T>),
+        fn(Either<(PeerId, N), (PeerId, T)>) -> (PeerId, Gather<Either<N, T>>),
     >;
 
     fn upgrade_outbound(self, socket: C, agreed: Agreed) -> Self::Future {
@@ -222,6 +231,6 @@ where
             Agreed::Noise(name) => EitherFuture::First(self.0.upgrade_outbound(socket, name)),
             Agreed::Tls(name) => EitherFuture::Second(self.1.upgrade_outbound(socket, name)),
         }
-        .map_ok(Either::factor_first)
+        .map_ok(gathered)
     }
 }

@@ -14,6 +14,12 @@ pub trait Served: Send + Sync + std::fmt::Debug {
     /// Reads the block into a buffer that is used again and again, and hashes it. `false` (and the buffer empty) if it is
     /// not there, or no longer what it was: then it is out of service already, and `length` says so too.
     fn read(&self, cid: &Cid, buffer: &mut Vec<u8>) -> bool;
+
+    /// [`Served::read`] for several blocks, each with a buffer of its own.
+    fn read_many(&self, wanted: &[Cid], buffers: &mut [Vec<u8>]) -> Vec<bool> {
+        let each = wanted.iter().zip(buffers);
+        each.map(|(cid, buffer)| self.read(cid, buffer)).collect()
+    }
 }
 
 /// Replaces the buffer's contents by the bytes of consecutive leaves of a file whose blocks are served. `false` (and the

@@ -9,14 +9,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use callao_content::{Cid, cid};
+use callao_content::Cid;
+use callao_store::served::Served;
 use futures::io::AsyncWriteExt;
 use libp2p::Stream;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::hub::Hub;
-use super::intake::Pooled;
+use super::intake::{Pool, Pooled};
 use super::ledger::{Ledger, Lookup};
 use super::link::Link;
 use super::wire::{self, Entry, Presence};
@@ -317,30 +318,34 @@ async fn read_blocks(hub: &Arc<Hub>, wanted: Vec<(Cid, u32)>) -> (Vec<(Cid, Pool
     // The semaphore is never closed.
     let _turn = hub.readers.acquire().await.ok();
     let (served, pool) = (hub.served().cloned(), Arc::clone(hub.intake().pool()));
-    let reading = tokio::task::spawn_blocking(move || {
-        let (mut read, mut gone) = (Vec::with_capacity(wanted.len()), Vec::new());
-        for (wanted, length) in wanted {
-            let mut buffer = pool.take(length as usize);
-            let there = if wanted.hash().code() == cid::IDENTITY {
-                buffer.bytes.clear();
-                buffer.bytes.extend_from_slice(wanted.hash().digest());
-                true
-            } else {
-                served
-                    .as_ref()
-                    .is_some_and(|served| served.read(&wanted, &mut buffer.bytes))
-            };
-            if there {
-                buffer.length = buffer.bytes.len();
-                read.push((wanted, buffer));
-            } else {
-                gone.push(wanted);
-            }
-        }
-        (read, gone)
+    let reading = tokio::task::spawn_blocking(move || match served {
+        Some(served) => read(&*served, &pool, wanted),
+        None => (Vec::new(), wanted.into_iter().map(|(cid, _)| cid).collect()),
     });
     // A thread that panicked has nothing.
     reading.await.unwrap_or((Vec::new(), all))
+}
+
+fn read(
+    served: &dyn Served,
+    pool: &Arc<Pool>,
+    wanted: Vec<(Cid, u32)>,
+) -> (Vec<(Cid, Pooled)>, Vec<Cid>) {
+    let cids: Vec<Cid> = wanted.iter().map(|(cid, _)| *cid).collect();
+    let lengths = wanted.iter().map(|(_, length)| *length as usize);
+    let mut pooled: Vec<Pooled> = lengths.map(|length| pool.take(length)).collect();
+    let taken = pooled.iter_mut().map(|one| std::mem::take(&mut one.bytes));
+    let mut buffers: Vec<Vec<u8>> = taken.collect();
+    let there = served.read_many(&cids, &mut buffers);
+    let (mut read, mut gone) = (Vec::with_capacity(cids.len()), Vec::new());
+    for (((cid, mut one), buffer), there) in cids.into_iter().zip(pooled).zip(buffers).zip(there) {
+        (one.length, one.bytes) = (buffer.len(), buffer);
+        match there {
+            true => read.push((cid, one)),
+            false => gone.push(cid),
+        }
+    }
+    (read, gone)
 }
 
 /// Why a message was not written.

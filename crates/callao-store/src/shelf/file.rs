@@ -171,28 +171,39 @@ impl Shelved {
 
     /// Reads a block for which [`Shelved::length`] answered.
     pub(super) fn read(&self, block: usize, wanted: &Cid, buffer: &mut Vec<u8>) -> bool {
-        buffer.clear();
-        let leaves = self.layout.leaves();
-        let good = if let Some(node) = block.checked_sub(leaves.len()) {
-            let Some(node) = self.layout.nodes().get(node) else {
-                return false;
-            };
-            buffer.extend_from_slice(&node.bytes);
-            return true;
-        } else {
-            let (offset, length) = (leaves[block].offset, leaves[block].length);
-            buffer.resize(length as usize, 0);
-            let whole = self.fill(offset, buffer);
-            if self.layout.block_length(block) > u64::from(length) {
-                *buffer = self.layout.block(block, buffer);
-            }
-            whole && cid::verify_block(wanted, buffer).is_ok()
-        };
+        let good = self.read_unproven(block, buffer)
+            && (cid::verify_block(wanted, buffer).is_ok()
+                || self.is_other_kind(block, wanted, buffer));
         if !good {
             buffer.clear();
             self.distrust(block..block + 1);
         }
         good
+    }
+
+    /// The bytes that ought to be a block for which [`Shelved::length`] answered. What is in the buffer otherwise means
+    /// nothing.
+    pub(super) fn read_unproven(&self, block: usize, buffer: &mut Vec<u8>) -> bool {
+        if let Some(node) = block.checked_sub(self.layout.leaves().len()) {
+            let node = self.layout.nodes().get(node);
+            buffer.clear();
+            buffer.extend_from_slice(node.map_or(&[], |node| &node.bytes[..]));
+            return node.is_some();
+        }
+        let offset = self.layout.leaves()[block].offset;
+        self.layout
+            .block_around(block, buffer, |bytes| self.fill(offset, bytes))
+    }
+
+    /// Old trees have dag-pb leaves of another kind around the same bytes: then that is what the buffer holds afterwards.
+    fn is_other_kind(&self, block: usize, wanted: &Cid, buffer: &mut Vec<u8>) -> bool {
+        let payload = self.layout.payload(block, buffer);
+        let rebuilt = payload.map(|payload| self.layout.block(block, payload));
+        let rebuilt = rebuilt.is_ok_and(|rebuilt| {
+            *buffer = rebuilt;
+            true
+        });
+        rebuilt && cid::verify_block(wanted, buffer).is_ok()
     }
 
     pub(super) fn is_retired(&self) -> bool {

@@ -3,6 +3,7 @@
 mod add;
 mod bitswap;
 mod disk;
+mod first;
 mod held;
 mod https;
 mod kill;
@@ -118,6 +119,11 @@ pub(crate) const ALL: &[Row] = &[
         name: "lan",
         title: "From a callao of the local network, by HTTP",
         run: lan::run,
+    },
+    Row {
+        name: "first",
+        title: "The first bytes from a callao that nobody named",
+        run: first::run,
     },
     Row {
         name: "disk",

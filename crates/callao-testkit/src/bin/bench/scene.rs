@@ -25,6 +25,9 @@ pub(crate) const SECOND: &str = "second.img";
 pub(crate) const FAR: &str = "far.img";
 /// Its size: large enough that start and end do not count, small enough that 7 MiB/s are no matter of minutes.
 const FAR_BYTES: u64 = 64 << 20;
+/// Name of a file of one leaf.
+pub(crate) const LEAF: &str = "leaf.img";
+const LEAF_BYTES: u64 = 256 << 10;
 /// Name of the large image.
 pub(crate) const BIG: &str = "big.img";
 
@@ -63,6 +66,7 @@ pub(crate) struct Scene {
     second: OnceCell<Subject>,
     big: OnceCell<Subject>,
     far: OnceCell<Subject>,
+    leaf: OnceCell<Subject>,
     kubo: OnceCell<Kubo>,
 }
 
@@ -95,6 +99,7 @@ impl Scene {
             second: OnceCell::new(),
             big: OnceCell::new(),
             far: OnceCell::new(),
+            leaf: OnceCell::new(),
             kubo: OnceCell::new(),
         };
         scene.fresh()?;
@@ -215,6 +220,14 @@ impl Scene {
             drop(self.far.set(self.make(FAR, FAR_BYTES, 64)?));
         }
         self.far.get().ok_or_else(|| "no image".into())
+    }
+
+    /// A file of one leaf.
+    pub(crate) fn leaf(&self) -> Outcome<&Subject> {
+        if self.leaf.get().is_none() {
+            drop(self.leaf.set(self.make(LEAF, LEAF_BYTES, 256)?));
+        }
+        self.leaf.get().ok_or_else(|| "no image".into())
     }
 
     /// kubo's repository, empty at first.
