@@ -39,6 +39,7 @@ use crate::limits::{
 use crate::message::{Head, LaneId, Message};
 use crate::pipeline::{DigestJob, Pipeline};
 use crate::plan::Plan;
+use crate::plan::swarm::Me;
 use crate::ranges::RangeSet;
 use crate::request::Wanted;
 use crate::sink::IMPORT_LEAF_BYTES;
@@ -58,8 +59,8 @@ pub(crate) struct Surroundings {
     pub observer: Arc<dyn Observer>,
     pub cancel: CancellationToken,
     pub started: Instant,
-    /// What the peers of a swarm know this host by.
-    pub host: u64,
+    /// What this host is to the others of a swarm.
+    pub me: Me,
     /// Roots that peers name for the digest.
     pub claims: Mutex<Claims>,
 }
@@ -228,7 +229,7 @@ impl<'a> Attempt<'a> {
             lanes: HashMap::new(),
             last_lane: 0,
             tasks: JoinSet::new(),
-            plan: Plan::new(around.host),
+            plan: Plan::new(around.me),
             pool: Pool::new(BUFFERS_COUNT_MAX, BUFFER_BYTES),
             pipeline,
             to_engine,

@@ -25,7 +25,7 @@ use crate::error::{Error, Refusal};
 use crate::event::{Event, Observer, Proof, Report, Share};
 use crate::layouts::BlockFinder;
 use crate::limits::BUFFER_BYTES;
-use crate::plan::swarm;
+use crate::plan::swarm::{self, Me};
 use crate::request::Wanted;
 use crate::source::{Source, SourceError, SourceId};
 
@@ -41,7 +41,8 @@ pub struct Fetch {
     pub sources: Vec<Arc<dyn Source>>,
     /// Further sources, as they are found. Close it when there will be no more.
     pub late: Option<mpsc::Receiver<Arc<dyn Source>>>,
-    /// What the peers of a swarm know this host by: the peer id of the node that serves its files. Empty: they do not.
+    /// What the other hosts of a swarm know this one by: the peer id of the node that serves the staging file to them.
+    /// Empty: nobody serves it.
     pub host: String,
     /// Who is told what happens.
     pub observer: Arc<dyn Observer>,
@@ -74,10 +75,9 @@ pub async fn run(fetch: Fetch) -> Result<Finished, Error> {
         observer,
         cancel,
         started: Instant::now(),
-        host: if host.is_empty() {
-            rand::random()
-        } else {
-            swarm::name_of(&host)
+        me: match &*host {
+            "" => Me::Guest(rand::random()),
+            name => Me::Host(swarm::name_of(name)),
         },
         claims: Mutex::default(),
     };

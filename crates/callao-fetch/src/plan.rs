@@ -25,7 +25,7 @@ pub(crate) mod swarm;
 #[cfg(test)]
 mod simulation;
 
-use swarm::{Swarm, Wish};
+use swarm::{Me, Swarm, Wish};
 
 /// A second asker must be expected to finish in less than this part of the first one's time.
 const DUPLICATE_GAIN: f64 = 0.8;
@@ -106,8 +106,8 @@ struct Free {
 }
 
 impl Plan {
-    /// Nothing is known and nothing is there. `me` is what the peers of a swarm know this host by ([`swarm::name_of`]).
-    pub(crate) fn new(me: u64) -> Self {
+    /// Nothing is known and nothing is there. `me` is what this host is to the others of a swarm.
+    pub(crate) fn new(me: Me) -> Self {
         Plan {
             size: None,
             borders: Borders::Grid,
@@ -155,7 +155,7 @@ impl Plan {
                 return None;
             }
             let keep = self.borders.ceil(hand.position + SPAN_BYTES_MIN);
-            let end = self.swarm.not_ours(keep, hand.end)?;
+            let end = self.swarm.not_ours(keep, hand.end, hand.rate)?;
             let end = self.borders.ceil(end);
             (end + SPAN_BYTES_MIN <= hand.end).then_some((*lane, end))
         };
@@ -314,10 +314,7 @@ impl Plan {
             let available = free.held.iter().flat_map(|part| has.common(part));
             return self.swarm.of_peer(&available.collect::<Vec<_>>());
         }
-        let seconds = asker
-            .rate
-            .map(|rate| span_bytes(asker.rate) as f64 / rate.max(1.0));
-        let outside = self.swarm.of_outside(&free.outside, seconds);
+        let outside = self.swarm.of_outside(&free.outside, asker.rate);
         let any = || free.held.first().cloned().map(Wish::from_start);
         outside.or_else(|| (!asker.spare).then(any).flatten())
     }
@@ -360,6 +357,27 @@ impl Plan {
             Some(has) => parts.flat_map(|part| has.common(&part)).next(),
             None => parts.next(),
         }
+    }
+
+    /// Those of `sources` that could bring whatever would be missing without `source`: those outside the swarm, and
+    /// peers if all of them together have everything.
+    pub(crate) fn substitutes(&self, source: usize, sources: &[usize]) -> Vec<usize> {
+        let others = sources.iter().copied().filter(|other| *other != source);
+        let (peers, mut all): (Vec<usize>, Vec<usize>) =
+            others.partition(|other| self.swarm.has(*other).is_some());
+        let mut held = RangeSet::new();
+        for range in peers
+            .iter()
+            .filter_map(|peer| self.swarm.has(*peer))
+            .flat_map(RangeSet::iter)
+        {
+            held.insert(range);
+        }
+        let missing = self.size.map(|size| self.arrived.missing(&(0..size)));
+        if missing.is_some_and(|parts| parts.iter().all(|part| held.covers(part))) {
+            all.extend(peers);
+        }
+        all
     }
 
     /// Whether the asker may take over what this lane has in hand.
@@ -507,7 +525,7 @@ mod tests {
     }
 
     fn sized(size: u64) -> Plan {
-        let mut plan = Plan::new(0);
+        let mut plan = Plan::new(Me::Host(0));
         plan.set_size(size);
         plan
     }
@@ -537,7 +555,7 @@ mod tests {
 
     #[test]
     fn without_a_length_everybody_probes_once() {
-        let mut plan = Plan::new(0);
+        let mut plan = Plan::new(Me::Host(0));
         let first = plan.grant(&asker(0, 1e6, false)).expect("work");
         assert_eq!((first.range.clone(), first.duplicate), (0..u64::MAX, false));
         plan.began(1, hand(0, first.range, 1e6));
@@ -572,6 +590,26 @@ mod tests {
         );
         plan.arrived(0..MIB);
         assert!(plan.overtaken().contains(&1));
+    }
+
+    #[test]
+    fn a_source_outside_is_replaced_only_by_peers_that_have_all_that_is_missing() {
+        let mut plan = sized(10 * MIB);
+        let has = |ranges: &[Range<u64>]| {
+            let mut set = RangeSet::new();
+            ranges.iter().for_each(|range| set.insert(range.clone()));
+            Arc::new(set)
+        };
+        let now = Duration::ZERO;
+        plan.peer_has(1, 1, has(&[0..4 * MIB]), true, now);
+        plan.peer_has(2, 2, has(&[3 * MIB..8 * MIB]), true, now);
+        assert!(plan.substitutes(0, &[0, 1, 2]).is_empty());
+        assert_eq!(plan.substitutes(0, &[0, 1, 2, 3]), [3]);
+        assert_eq!(plan.substitutes(1, &[0, 1, 2]), [0]);
+        plan.arrived(7 * MIB..10 * MIB);
+        assert_eq!(plan.substitutes(0, &[0, 1, 2, 3]), [3, 1, 2]);
+        assert!(plan.substitutes(0, &[0, 2]).is_empty());
+        assert!(plan.substitutes(1, &[1, 2]).is_empty());
     }
 
     #[test]

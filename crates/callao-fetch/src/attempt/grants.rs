@@ -241,14 +241,21 @@ impl Attempt<'_> {
         });
     }
 
-    /// Lets sources go whose spans only hold up the others.
+    /// Lets sources go whose spans only hold up the others; never one that brings what nobody else could: an origin that
+    /// many hosts share crawls beside peers that have what others have brought.
     pub(super) fn drop_slow(&mut self, now: Duration) {
-        let rate = |index: &usize| self.entries[*index].health.rate().unwrap_or(0.0);
         let usable: Vec<usize> = (0..self.entries.len())
             .filter(|index| self.may_send(*index, now))
             .collect();
-        let fastest = usable.iter().map(rate).fold(0.0, f64::max);
+        let is_whole = |index: &usize| self.entries[*index].lacks.total() == 0;
+        let whole: Vec<usize> = usable.iter().copied().filter(is_whole).collect();
         for index in usable {
+            if !self.entries[index].health.too_slow(f64::INFINITY, now) {
+                continue;
+            }
+            let rate = |index: &usize| self.entries[*index].health.rate().unwrap_or(0.0);
+            let substitutes = self.plan.substitutes(index, &whole);
+            let fastest = substitutes.iter().map(rate).fold(0.0, f64::max);
             if self.entries[index].health.too_slow(fastest, now) {
                 let rate = self.entries[index].health.rate().unwrap_or(0.0) / 1024.0;
                 let why = format!("too slow beside the others ({rate:.1} KiB/s)");

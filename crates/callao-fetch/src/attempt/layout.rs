@@ -200,7 +200,7 @@ impl Attempt<'_> {
                 self.drop_source(index, crate::source::SourceError::Protocol(why), false);
             }
         }
-        self.plan = crate::plan::Plan::new(self.around.host);
+        self.plan = crate::plan::Plan::new(self.around.me);
         self.lanes.values().for_each(|lane| lane.cancel.cancel());
     }
 }

@@ -11,6 +11,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::swarm::Me;
 use super::{Asker, Hand, Plan};
 use crate::limits::{GRID_BYTES, LANES_COUNT_MAX, SWARM_TRIAL};
 use crate::message::LaneId;
@@ -30,6 +31,8 @@ struct Scene {
     seeds: usize,
     /// Hosts that say that they have it, and send other bytes.
     liars: usize,
+    /// Hosts that want the file and give nobody anything.
+    guests: usize,
     size: u64,
     /// Bytes per second of the origin, for all together.
     origin: f64,
@@ -54,6 +57,7 @@ impl Default for Scene {
             hosts: 8,
             seeds: 0,
             liars: 0,
+            guests: 0,
             size: 450 * MIB,
             origin: 20.0 * MIB as f64,
             lan: 100.0 * MIB as f64,
@@ -99,6 +103,7 @@ enum Kind {
     Wants,
     Seeds,
     Lies,
+    Takes,
 }
 
 #[derive(Clone, Default)]
@@ -144,10 +149,11 @@ fn play(scene: &Scene) -> Outcome {
 
 fn told(scene: &Scene, outcome: &Outcome) {
     println!(
-        "{} hosts, {} seeds, {} liars, {} MiB: the origin sent {:.2} of the file, the last was done at {:.2}",
+        "{} hosts, {} seeds, {} liars, {} guests, {} MiB: the origin sent {:.2} of the file, the last was done at {:.2}",
         scene.hosts,
         scene.seeds,
         scene.liars,
+        scene.guests,
         scene.size / MIB,
         outcome.origin,
         outcome.last
@@ -156,9 +162,9 @@ fn told(scene: &Scene, outcome: &Outcome) {
 
 impl World {
     fn new(scene: Scene) -> Self {
-        let all = scene.hosts + scene.seeds + scene.liars;
-        let hosts = (0..all)
-            .map(|number| Host::new(&scene, number, all))
+        let seen = scene.hosts + scene.seeds + scene.liars;
+        let hosts = (0..seen + scene.guests)
+            .map(|number| Host::new(&scene, number, seen))
             .collect();
         World {
             scene,
@@ -228,6 +234,7 @@ impl World {
             let (has, rival, gone) = match peer.kind {
                 Kind::Wants => (Arc::clone(&peer.published), peer.done.is_none(), peer.gone),
                 Kind::Seeds | Kind::Lies => (whole(size), false, false),
+                Kind::Takes => continue,
             };
             let begun = peer.begins <= now;
             let host = &mut self.hosts[number];
@@ -303,7 +310,7 @@ impl World {
                     self.origin_bytes += sent;
                 }
             }
-            if host.kind == Kind::Wants && host.done.is_none() && host.plan.complete() {
+            if host.wants() && host.done.is_none() && host.plan.complete() {
                 host.done = Some(now);
                 host.lanes.clear();
                 host.published = Arc::new(host.plan.here().clone());
@@ -313,18 +320,25 @@ impl World {
 }
 
 impl Host {
-    fn new(scene: &Scene, number: usize, all: usize) -> Self {
+    /// `seen`: as many hosts are seen by the others, the first ones.
+    fn new(scene: &Scene, number: usize, seen: usize) -> Self {
         let kind = match number {
             _ if number < scene.hosts => Kind::Wants,
             _ if number < scene.hosts + scene.seeds => Kind::Seeds,
-            _ => Kind::Lies,
+            _ if number < seen => Kind::Lies,
+            _ => Kind::Takes,
         };
         // Everybody, or as many as are looked for, beginning anywhere.
-        let mut others: Vec<usize> = (0..all).filter(|other| *other != number).collect();
+        let mut others: Vec<usize> = (0..seen).filter(|other| *other != number).collect();
         others.sort_by_key(|other| name(other * 7919 + number * 104_729));
         others.truncate(scene.peers);
-        let mut plan = Plan::new(name(number));
+        let me = match kind {
+            Kind::Takes => Me::Guest(name(number)),
+            _ => Me::Host(name(number)),
+        };
+        let mut plan = Plan::new(me);
         plan.set_size(scene.size);
+        let wants = matches!(kind, Kind::Wants | Kind::Takes);
         Host {
             plan,
             begins: scene
@@ -338,15 +352,19 @@ impl Host {
             published: Arc::default(),
             published_at: Duration::from_millis(number as u64 * 37 % 1000),
             heard: None,
-            done: (kind != Kind::Wants).then_some(Duration::ZERO),
+            done: (!wants).then_some(Duration::ZERO),
             kind,
             gone: false,
             idle: false,
         }
     }
 
+    fn wants(&self) -> bool {
+        matches!(self.kind, Kind::Wants | Kind::Takes)
+    }
+
     fn is_working(&self, now: Duration) -> bool {
-        self.kind == Kind::Wants && self.begins <= now && self.done.is_none() && !self.gone
+        self.wants() && self.begins <= now && self.done.is_none() && !self.gone
     }
 
     fn lose(&mut self, source: usize) {
@@ -574,6 +592,18 @@ fn liars_cost_little() {
         ..Scene::default()
     };
     holds(&scene, 1.3, 1.35);
+}
+
+#[test]
+fn hosts_that_give_nothing_cost_little() {
+    for (hosts, guests) in [(8, 4), (1, 1), (2, 8)] {
+        let scene = Scene {
+            hosts,
+            guests,
+            ..Scene::default()
+        };
+        holds(&scene, 1.35, 1.5);
+    }
 }
 
 #[test]

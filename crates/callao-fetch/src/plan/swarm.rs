@@ -13,16 +13,36 @@ use std::time::Duration;
 use crate::limits::{
     SWARM_BLOCK_BYTES_MAX, SWARM_BLOCK_BYTES_MIN, SWARM_BLOCKS_COUNT, SWARM_BLOCKS_COUNT_MAX,
     SWARM_CROWD_COUNT, SWARM_CROWD_SPAN_TIME, SWARM_PACE_STEP, SWARM_PACE_WINDOW,
-    SWARM_PACE_WINDOW_MIN, SWARM_STILL,
+    SWARM_PACE_WINDOW_MIN, SWARM_STILL, SWARM_TRIAL,
 };
 use crate::ranges::RangeSet;
+
+use super::span_bytes;
 
 /// Bytes of others are brought in only when that takes less than this part of the time in which they would come anyway.
 const STEAL_GAIN: f64 = 0.8;
 
+/// What this host is to the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Me {
+    /// They know it by this name ([`name_of`]) and get from it what it brings: it has a part of the work.
+    Host(u64),
+    /// They get nothing from it: what it brings is brought for itself alone. The number stands for it where each host
+    /// shall begin somewhere else.
+    Guest(u64),
+}
+
+impl Me {
+    fn number(self) -> u64 {
+        match self {
+            Me::Host(number) | Me::Guest(number) => number,
+        }
+    }
+}
+
 /// The other hosts.
 pub(crate) struct Swarm {
-    me: u64,
+    me: Me,
     size: u64,
     block: u64,
     peers: BTreeMap<usize, Peer>,
@@ -52,8 +72,8 @@ pub(crate) struct Wish {
 }
 
 impl Swarm {
-    /// Nobody is known; `me` is our own name.
-    pub(crate) fn new(me: u64) -> Self {
+    /// Nobody is known.
+    pub(crate) fn new(me: Me) -> Self {
         Swarm {
             me,
             size: 0,
@@ -155,21 +175,26 @@ impl Swarm {
         let parts = available.iter().flat_map(|part| self.in_blocks(part));
         let rarest = parts.min_by_key(|(block, _)| {
             let copies = self.copies.get(*block).copied().unwrap_or(0);
-            (copies, weight(self.me, *block))
+            (copies, weight(self.me.number(), *block))
         });
         rarest.map(|(_, gap)| Wish::from_start(gap))
     }
 
     /// Where a source outside the swarm shall begin, of `outside`: free bytes that no peer has. Our own blocks come first;
-    /// those of others, the least contested first and from their ends, only if we are faster than they. `seconds` is what
-    /// one span of that source takes.
-    pub(crate) fn of_outside(&self, outside: &[Range<u64>], seconds: Option<f64>) -> Option<Wish> {
+    /// those of others, the least contested first and from their ends, only if we are faster than they. `rate` is that of
+    /// the source, in bytes per second.
+    pub(crate) fn of_outside(&self, outside: &[Range<u64>], rate: Option<f64>) -> Option<Wish> {
         if !self.has_rivals() {
             return outside.first().cloned().map(Wish::from_start);
         }
+        if self.waits(rate) {
+            return None;
+        }
         let bytes: u64 = outside.iter().map(|part| part.end - part.start).sum();
         let left = self.pace.seconds_for(bytes);
-        if self.is_crowd() {
+        // What one span takes.
+        let seconds = rate.map(|rate| span_bytes(Some(rate)) as f64 / rate.max(1.0));
+        if self.is_crowd() && !self.is_guest() {
             let part = self.sits_out(seconds, left).then_some(None);
             return part
                 .unwrap_or_else(|| self.anywhere(outside))
@@ -179,6 +204,7 @@ impl Swarm {
             return Some(Wish::from_start(own));
         }
         let may_steal = match (seconds, left) {
+            _ if self.is_guest() => true,
             (Some(seconds), Some(left)) => seconds < left * STEAL_GAIN,
             // Nothing was fetched from here yet: only when nobody else gets anything done.
             (None, Some(left)) => left.is_infinite(),
@@ -197,10 +223,14 @@ impl Swarm {
     }
 
     /// The first byte from `from` on, up to `to`, that a source outside need not bring: a peer has it, or it is a rival's.
-    pub(crate) fn not_ours(&self, from: u64, to: u64) -> Option<u64> {
+    /// `rate` is that of the source.
+    pub(crate) fn not_ours(&self, from: u64, to: u64, rate: Option<f64>) -> Option<u64> {
         let held = self.held.common(&(from..to)).first().map(|r| r.start);
         if !self.has_rivals() {
             return held;
+        }
+        if self.is_guest() {
+            return held.or_else(|| self.waits(rate).then_some(from));
         }
         let others = self
             .in_blocks(&(from..to))
@@ -230,9 +260,9 @@ impl Swarm {
         let parts: Vec<(usize, Range<u64>)> = parts.collect();
         let (block, _) = parts
             .iter()
-            .min_by_key(|(block, _)| (self.rank(*block), weight(self.me, *block)))?;
+            .min_by_key(|(block, _)| (self.rank(*block), weight(self.me.number(), *block)))?;
         let leaves = (self.block / SWARM_BLOCK_BYTES_MIN).max(1);
-        let leaf = weight(self.me, *block) % leaves;
+        let leaf = weight(self.me.number(), *block) % leaves;
         let begin = *block as u64 * self.block + leaf * SWARM_BLOCK_BYTES_MIN;
         let mut parts = parts.iter().filter(|(other, _)| other == block);
         let behind = parts.clone().find(|(_, part)| part.end > begin);
@@ -253,7 +283,21 @@ impl Swarm {
             return false;
         };
         let share = SWARM_CROWD_SPAN_TIME.as_secs_f64() / seconds;
-        weight(self.me, usize::MAX) as f64 / u64::MAX as f64 > share
+        weight(self.me.number(), usize::MAX) as f64 / u64::MAX as f64 > share
+    }
+
+    /// A guest that would not be done sooner without the others lets them bring the file: each byte that it takes from
+    /// outside is one that the source has to send once more.
+    fn waits(&self, rate: Option<f64>) -> bool {
+        if !self.is_guest() || self.pace.silence() >= SWARM_TRIAL {
+            return false;
+        }
+        let is_faster = |(own, theirs): (f64, f64)| own * STEAL_GAIN > theirs;
+        !rate.zip(self.pace.rate()).is_some_and(is_faster)
+    }
+
+    fn is_guest(&self) -> bool {
+        matches!(self.me, Me::Guest(_))
     }
 
     fn is_crowd(&self) -> bool {
@@ -314,12 +358,13 @@ impl Swarm {
             .filter(|peer| peer.rival)
             .map(|peer| peer.name)
             .collect();
-        let rank = |block: usize| {
-            let mine = weight(self.me, block);
-            rivals
-                .iter()
-                .filter(|rival| weight(**rival, block) < mine)
-                .count() as u16
+        let rank = |block: usize| match self.me {
+            Me::Host(name) => {
+                let mine = weight(name, block);
+                let before = |rival: &&u64| weight(**rival, block) < mine;
+                rivals.iter().filter(before).count() as u16
+            }
+            Me::Guest(_) => rivals.len() as u16,
         };
         self.ranks = (0..self.blocks()).map(rank).collect();
     }
@@ -362,13 +407,24 @@ impl Pace {
 
     /// How long `bytes` will take at this pace; `None` before anything can be said.
     fn seconds_for(&self, bytes: u64) -> Option<f64> {
-        if self.last.saturating_sub(self.changed) >= SWARM_STILL {
+        if self.silence() >= SWARM_STILL {
             return Some(f64::INFINITY);
         }
+        let rate = self.rate().filter(|rate| *rate > 0.0)?;
+        Some(bytes as f64 / rate)
+    }
+
+    /// Bytes per second; `None` before anything can be said.
+    fn rate(&self) -> Option<f64> {
         let (first, last) = (self.seen.front()?, self.seen.back()?);
         let elapsed = self.last.saturating_sub(first.0);
-        let rate = last.1.saturating_sub(first.1) as f64 / elapsed.as_secs_f64();
-        (elapsed >= SWARM_PACE_WINDOW_MIN && rate > 0.0).then(|| bytes as f64 / rate)
+        let bytes = last.1.saturating_sub(first.1) as f64;
+        (elapsed >= SWARM_PACE_WINDOW_MIN).then(|| bytes / elapsed.as_secs_f64())
+    }
+
+    /// How long nothing new has been seen.
+    fn silence(&self) -> Duration {
+        self.last.saturating_sub(self.changed)
     }
 }
 
@@ -421,7 +477,11 @@ mod tests {
 
     /// A swarm as `me` sees it: a file of 256 MiB, and these rivals, who have nothing yet.
     fn seen_by(me: &str, others: &[&str]) -> Swarm {
-        let mut swarm = Swarm::new(name_of(me));
+        seen(Me::Host(name_of(me)), others)
+    }
+
+    fn seen(me: Me, others: &[&str]) -> Swarm {
+        let mut swarm = Swarm::new(me);
         swarm.set_size(256 * MIB);
         for (index, other) in others.iter().enumerate() {
             swarm.peer_has(index, name_of(other), Arc::default(), true, at(0));
@@ -459,12 +519,12 @@ mod tests {
         let first = (0..64)
             .find(|b| swarm.rank(*b) == 0)
             .expect("a block of ours") as u64;
-        let wish = swarm.of_outside(&[0..256 * MIB], Some(1.0)).expect("work");
+        let wish = swarm.of_outside(&[0..256 * MIB], Some(4e6)).expect("work");
         assert_eq!((wish.gap.start, wish.from_end), (first * 4 * MIB, false));
         let theirs = set(&[0..(first + 1) * 4 * MIB]);
         swarm.peer_has(0, name_of("b"), theirs, true, at(500));
         let rest = swarm.held().missing(&(0..256 * MIB));
-        let wish = swarm.of_outside(&rest, Some(1.0)).expect("work");
+        let wish = swarm.of_outside(&rest, Some(4e6)).expect("work");
         assert!(wish.gap.start >= (first + 1) * 4 * MIB, "{wish:?}");
     }
 
@@ -477,7 +537,7 @@ mod tests {
             .expect("b owns some") as u64;
         let free = [not_mine * 4 * MIB..(not_mine + 1) * 4 * MIB];
         assert_eq!(
-            swarm.of_outside(&free, Some(0.1)),
+            swarm.of_outside(&free, Some(80e6)),
             None,
             "nothing is known of b"
         );
@@ -485,14 +545,54 @@ mod tests {
         swarm.peer_has(0, name_of("b"), has(1), true, at(1000));
         swarm.peer_has(0, name_of("b"), has(2), true, at(2000));
         // b gets on with a MiB in a second: four seconds for the block.
-        let stolen = swarm.of_outside(&free, Some(1.0)).expect("we are faster");
+        let stolen = swarm.of_outside(&free, Some(4e6)).expect("we are faster");
         assert!(stolen.from_end && stolen.gap == free[0]);
-        assert_eq!(swarm.of_outside(&free, Some(6.0)), None);
+        assert_eq!(swarm.of_outside(&free, Some(40e3)), None);
         assert_eq!(swarm.of_outside(&free, None), None, "b works");
         for ms in (3000..=12_000).step_by(1000) {
             swarm.peer_has(0, name_of("b"), has(2), true, at(ms));
         }
         assert!(swarm.of_outside(&free, None).is_some(), "b stands still");
+    }
+
+    #[test]
+    fn a_guest_brings_nothing_that_it_would_not_have_sooner_alone() {
+        let mut swarm = seen(Me::Guest(7), &["b", "c"]);
+        let all = [0..256 * MIB];
+        assert!(
+            (0..64).all(|block| swarm.rank(block) == 2),
+            "nothing is its own"
+        );
+        assert_eq!(
+            swarm.of_outside(&all, Some(50e6)),
+            None,
+            "nothing is known yet"
+        );
+        let has = |mib: u64| set(&[0..mib * MIB]);
+        for second in 1..=5 {
+            swarm.peer_has(0, name_of("b"), has(second * 10), true, at(second * 1000));
+        }
+        // The others bring 10 MiB in a second.
+        let rest = swarm.held().missing(&(0..256 * MIB));
+        assert_eq!(swarm.of_outside(&rest, Some(10e6)), None);
+        assert_eq!(
+            swarm.not_ours(100 * MIB, 256 * MIB, Some(10e6)),
+            Some(100 * MIB)
+        );
+        let wish = swarm.of_outside(&rest, Some(20e6)).expect("it is faster");
+        assert!(wish.from_end && wish.gap.end == 256 * MIB, "{wish:?}");
+        assert_eq!(swarm.not_ours(100 * MIB, 256 * MIB, Some(20e6)), None);
+        // Nobody brings anything any more.
+        for second in 6..=8 {
+            swarm.peer_has(0, name_of("b"), has(50), true, at(second * 1000));
+        }
+        assert!(swarm.of_outside(&rest, None).is_some());
+        swarm.peer_has(0, name_of("b"), has(256), false, at(8500));
+        swarm.peer_gone(1);
+        assert_eq!(
+            swarm.of_outside(&all, None),
+            Some(Wish::from_start(0..256 * MIB))
+        );
     }
 
     #[test]
