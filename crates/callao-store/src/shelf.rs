@@ -37,6 +37,13 @@ pub struct Policy {
     pub nothing: bool,
 }
 
+impl Policy {
+    /// Whether a file from this location may be given away.
+    pub fn allows(&self, location: &str) -> bool {
+        !self.nothing && origin::check(location, self.private_origins).is_ok()
+    }
+}
+
 /// What a refresh found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {

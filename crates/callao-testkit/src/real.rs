@@ -107,6 +107,11 @@ pub(crate) fn find(program: &str, variable: &str) -> Option<PathBuf> {
 /// Says, past the capture of the test runner, that a test was skipped, where that is no failure even in CI.
 pub fn say_skipped(why: &str) {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    say(&format!("skipped: {test}: {why}"));
+}
+
+/// Says something past the capture of the test runner: what was measured, and no test may depend on.
+pub fn say(what: &str) {
     // Not eprintln!, which the test runner captures.
-    drop(writeln!(std::io::stderr(), "skipped: {test}: {why}"));
+    drop(writeln!(std::io::stderr(), "{what}"));
 }

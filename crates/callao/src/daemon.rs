@@ -220,12 +220,12 @@ async fn start_node(
 /// Says where the daemon is: to other callaos, and on stdout.
 fn tell(world: &World, output: &Output, place: &Place) -> Result<(), CommandError> {
     let (gateway, peer_id, addresses) = (world.gateway(), world.peer_id(), world.addresses());
-    place.tell(&Running::new(
-        gateway.clone(),
-        peer_id.clone(),
-        addresses.clone(),
-        world.token.clone(),
-    ))?;
+    let cache_dir = world.app.settings.cache_dir.clone();
+    let mut running = Running::new(gateway.clone(), world.token.clone(), cache_dir);
+    running.peer_id.clone_from(&peer_id);
+    running.addresses.clone_from(&addresses);
+    running.lan = world.lan.get().cloned();
+    place.tell(&running)?;
     let lan = world.lan.get().map(String::as_str);
     output.json(&json::Ready {
         kind: "ready",

@@ -8,6 +8,7 @@ mod fresh;
 pub(crate) mod hashing;
 pub(crate) mod held;
 pub(crate) mod needs;
+mod own_daemon;
 pub(crate) mod peers;
 pub(crate) mod plan;
 mod publish;

@@ -14,10 +14,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::process::{Process, until};
-use super::{KUBO_VARIABLE, find};
+use super::{KUBO_VARIABLE, Network, find};
 
 /// How long a daemon may take until it is ready.
 const START_LIMIT: Duration = Duration::from_secs(60);
+/// Where the gateway of a daemon on a host of a network listens: no two do on one.
+const HOST_GATEWAY_PORT: u16 = 8080;
 
 /// One repository.
 #[derive(Clone, Debug)]
@@ -149,19 +151,43 @@ impl Kubo {
     /// # Panics
     /// When it does not become ready.
     pub fn daemon(&self, offline: bool) -> Daemon {
+        // A client learns the gateway's address from these settings, as with any daemon: no port 0 here.
+        let gateway = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let answers = |url: &str| {
+            std::net::TcpStream::connect(url.strip_prefix("http://")?)
+                .ok()
+                .map(drop)
+        };
+        let mut command = self.command();
+        command.arg("daemon").args(offline.then_some("--offline"));
+        self.started(command, gateway, answers)
+    }
+
+    /// The same on a host of a network, with a gateway for all hosts of it.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    pub fn daemon_on(&self, network: &Network, host: u8) -> Daemon {
+        let gateway = SocketAddr::from((network.address(host), HOST_GATEWAY_PORT));
+        let mut command = network.moved(host, &self.command());
+        command.args(["daemon", "--offline"]).stdin(Stdio::null());
+        // Only the host itself can see its ports; it listens before it writes down where.
+        self.started(command, gateway, |_| Some(()))
+    }
+
+    fn started(
+        &self,
+        mut command: Command,
+        gateway: SocketAddr,
+        answers: impl Fn(&str) -> Option<()>,
+    ) -> Daemon {
         // Left behind by a daemon that was killed, they would be read as those of the new one.
         for name in ["api", "gateway"] {
             drop(fs::remove_file(self.repository.join(name)));
         }
-        // A client learns the gateway's address from these settings, as with any daemon: no port 0 here.
-        let gateway = json!(format!("/ip4/127.0.0.1/tcp/{}", free_port()));
+        let gateway = json!(format!("/ip4/{}/tcp/{}", gateway.ip(), gateway.port()));
         self.configure(&[("/Addresses/Gateway", gateway)]);
-        let mut command = self.command();
-        command
-            .arg("daemon")
-            .args(offline.then_some("--offline"))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
         let mut process = Process::start(&mut command).expect("ipfs starts");
         let stdout = process.child().stdout.take().expect("stdout was piped");
         // Reads on for as long as the daemon lives: a full pipe would stop it.
@@ -174,11 +200,6 @@ impl Kubo {
         let read = |name: &str| {
             let text = fs::read_to_string(self.repository.join(name)).ok()?;
             (!text.is_empty()).then_some(text)
-        };
-        let answers = |url: &str| {
-            std::net::TcpStream::connect(url.strip_prefix("http://")?)
-                .ok()
-                .map(drop)
         };
         let ready = until(&mut process, START_LIMIT, || {
             let (api, gateway) = (read("api")?, read("gateway")?);

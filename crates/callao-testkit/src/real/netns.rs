@@ -5,9 +5,13 @@
 //! Knows nothing of what runs on the hosts.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::fd::AsFd as _;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::skip;
 
@@ -97,6 +101,43 @@ impl Network {
             .args(["netns", "exec", &self.namespace(&host.to_string())])
             .arg(program);
         command
+    }
+
+    /// `command` on a host, with the environment that it sets and the search path of this process, and nothing else.
+    pub fn moved(&self, host: u8, command: &Command) -> Command {
+        let mut moved = self.command(host, command.get_program());
+        moved.args(command.get_args()).env_clear();
+        for (name, value) in command.get_envs() {
+            moved.envs(value.map(|value| (name, value)));
+        }
+        moved.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        if let Some(dir) = command.get_current_dir() {
+            moved.current_dir(dir);
+        }
+        moved
+    }
+
+    /// Moves this thread to a host, and with it the threads that it starts from now on.
+    ///
+    /// # Panics
+    /// When the system refuses.
+    pub fn enter(&self, host: u8) {
+        let path = format!("/run/netns/{}", self.namespace(&host.to_string()));
+        let space = File::open(path).expect("the namespace of a host");
+        let network = Some(LinkNameSpaceType::Network);
+        move_into_link_name_space(space.as_fd(), network).expect("root may");
+    }
+
+    /// What a host has sent so far, in bytes on its cable: every layer and every repetition counts.
+    ///
+    /// # Panics
+    /// When the system does not tell.
+    pub fn sent_bytes(&self, host: u8) -> u64 {
+        let counter = "/sys/class/net/eth0/statistics/tx_bytes";
+        let read = self.command(host, "cat").arg(counter).output();
+        let read = read.expect("cat runs");
+        let text = String::from_utf8_lossy(&read.stdout);
+        text.trim().parse().expect("a number of bytes")
     }
 
     fn namespace(&self, part: &str) -> String {

@@ -1,5 +1,6 @@
 //! Files and blocks that are not here, for programs of this computer: fetched by the same engine as `callao get
-//! ipfs://CID`, into Lima's cache. Several programs that want one file wait for one fetch. Must not know HTTP.
+//! ipfs://CID`, into Lima's cache, from peers by the daemon's own node. Several programs that want one file wait for one
+//! fetch. Must not know HTTP.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -16,11 +17,13 @@ use tokio::sync::{Semaphore, watch};
 
 use super::World;
 use super::fetches::Own;
+use super::node::Node;
 use crate::app::App;
 use crate::cli::SourceArgs;
 use crate::error::CommandError;
 use crate::exit_code::ExitCode;
 use crate::gateway::{self, NotFetched};
+use crate::get::peers::Lent;
 use crate::get::plan::{Location, Noun, Want};
 use crate::get::run::{self, Job};
 use crate::get::sources::Places;
@@ -76,8 +79,9 @@ impl Fetcher {
         };
         let (ended, end) = watch::channel(None);
         let (all, app) = (Arc::clone(&self.running), Arc::clone(&world.app));
+        let lent = world.node.get().and_then(Node::lend);
         let work = move || {
-            let result = fetch(&app, root, own);
+            let result = fetch(&app, root, own, lent);
             if let Err(why) = &result {
                 tracing::info!(root = cid::text(&root), %why, "not fetched");
             }
@@ -185,13 +189,16 @@ impl Running {
     }
 }
 
-/// Fetches a file as `callao get ipfs://CID` does. Blocks.
-fn fetch(app: &App, root: Cid, own: Arc<Own>) -> Result<(), NotFetched> {
+/// Fetches a file as `callao get ipfs://CID` does, only that no node is started for it. Blocks.
+fn fetch(app: &App, root: Cid, own: Arc<Own>, lent: Option<Lent>) -> Result<(), NotFetched> {
     let failed = |error: CommandError| match error.kind {
         ExitCode::Interrupted => NotFetched::Failed("the daemon ends".into()),
         _ => NotFetched::Failed(error.to_string()),
     };
-    let places = Places::new(app, &SourceArgs::default(), &[]).map_err(failed)?;
+    let mut places = Places::new(app, &SourceArgs::default(), &[]).map_err(failed)?;
+    if let Some(lent) = lent {
+        places.borrow_node(lent);
+    }
     let mut job = Job::new(app, places, None, false);
     job.watcher = Some(own);
     run::get(&job, &want(root)).map(drop).map_err(failed)

@@ -11,6 +11,7 @@ use super::status;
 use crate::app::App;
 use crate::error::CommandError;
 use crate::gateway;
+use crate::get::peers::Lent;
 
 /// What the node is started with.
 pub(super) struct Wish {
@@ -30,6 +31,10 @@ impl Node {
         let asked: Vec<String> = wish.peers.into_iter().chain(wish.listen).collect();
         tracing::info!(?asked, http = ?wish.http, served = wish.served.is_some(), "built without peers");
         Ok(None)
+    }
+
+    pub(super) fn lend(&self) -> Option<Lent> {
+        None
     }
 
     pub(super) fn peer_id(&self) -> String {

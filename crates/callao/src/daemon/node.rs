@@ -1,5 +1,5 @@
-//! The libp2p node of the daemon: what it is started with, and what it knows, in the words of the daemon. Decides by
-//! settings who may find it; knows nothing of files.
+//! The libp2p node of the daemon: what it is started with, and what it knows, in the words of the daemon; fetches of the
+//! daemon borrow it. Decides by settings who may find it; knows nothing of files.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use callao_content::Cid;
 use callao_fetch::source::Source;
 use callao_p2p::{Dht, NodeOptions, PeerInfo, Scope, UploadLimits};
 use callao_store::served::Served;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
@@ -17,6 +18,7 @@ use crate::cli::Discovery;
 use crate::error::CommandError;
 use crate::exit_code::ExitCode;
 use crate::gateway;
+use crate::get::peers::Lent;
 
 /// Peers that are named for one CID.
 const PROVIDERS_COUNT_MAX: usize = 20;
@@ -40,8 +42,10 @@ pub(super) struct Wish {
 /// A running node.
 #[derive(Debug)]
 pub(super) struct Node {
-    node: callao_p2p::Node,
+    node: Arc<callao_p2p::Node>,
+    runtime: Handle,
     has_dht: bool,
+    has_named: bool,
 }
 
 impl Node {
@@ -61,13 +65,15 @@ impl Node {
         };
         let has_dht = dht != Dht::Off;
         let agent = format!("callao/{}", env!("CARGO_PKG_VERSION"));
+        let named: Vec<String> = wish
+            .peers
+            .into_iter()
+            .chain(peers.connect.clone())
+            .collect();
+        let has_named = !named.is_empty();
         let options = NodeOptions {
             listen: wish.listen,
-            peers: wish
-                .peers
-                .into_iter()
-                .chain(peers.connect.clone())
-                .collect(),
+            peers: named,
             served: wish.served,
             http: wish.http,
             mdns: peers.mdns && settings.discovery != Discovery::None,
@@ -85,7 +91,21 @@ impl Node {
         let node = callao_p2p::Node::start(options)
             .await
             .map_err(not_started)?;
-        Ok(Some(Node { node, has_dht }))
+        Ok(Some(Node {
+            node: Arc::new(node),
+            runtime: Handle::current(),
+            has_dht,
+            has_named,
+        }))
+    }
+
+    /// For a fetch: its connections, and whom it finds.
+    pub(super) fn lend(&self) -> Option<Lent> {
+        Some(Lent {
+            node: Arc::clone(&self.node),
+            runtime: self.runtime.clone(),
+            has_named: self.has_named,
+        })
     }
 
     pub(super) fn peer_id(&self) -> String {
@@ -161,7 +181,10 @@ impl Node {
 
     /// Says goodbye to all peers.
     pub(super) async fn shutdown(self) {
-        self.node.shutdown().await;
+        match Arc::into_inner(self.node) {
+            Some(node) => node.shutdown().await,
+            None => tracing::warn!("a fetch still uses the node: peers are not told that it ends"),
+        }
     }
 }
 

@@ -34,23 +34,26 @@ pub(crate) struct Running {
     pub(crate) addresses: Vec<String>,
     /// What a callao of the same user proves itself by.
     pub(crate) token: String,
+    /// `http://ADDRESS:PORT`, where the local network gets what it serves; `None`: nowhere.
+    #[serde(default)]
+    pub(crate) lan: Option<String>,
+    /// The cache that it serves.
+    #[serde(default)]
+    pub(crate) cache_dir: PathBuf,
 }
 
 impl Running {
-    /// This process.
-    pub(crate) fn new(
-        gateway: String,
-        peer_id: Option<String>,
-        addresses: Vec<String>,
-        token: String,
-    ) -> Self {
+    /// This process, which serves `cache_dir`.
+    pub(crate) fn new(gateway: String, token: String, cache_dir: PathBuf) -> Self {
         Running {
             v: VERSION,
             pid: std::process::id(),
             gateway,
-            peer_id,
-            addresses,
+            peer_id: None,
+            addresses: Vec::new(),
             token,
+            lan: None,
+            cache_dir,
         }
     }
 }
@@ -162,8 +165,7 @@ mod tests {
     }
 
     fn here() -> Running {
-        let token = "token".to_string();
-        Running::new("http://127.0.0.1:1".into(), None, Vec::new(), token)
+        Running::new("http://127.0.0.1:1".into(), "token".into(), "/cache".into())
     }
 
     #[test]

@@ -92,6 +92,21 @@ pub(crate) struct Told {
     pub(crate) addresses: Vec<String>,
 }
 
+/// A node that runs already, lent for the time of a command.
+#[cfg(feature = "p2p")]
+#[derive(Clone)]
+pub(crate) struct Lent {
+    pub(crate) node: Arc<callao_p2p::Node>,
+    /// Where its tasks run.
+    pub(crate) runtime: tokio::runtime::Handle,
+    /// It connects to peers that the user has named, and is perhaps about to.
+    pub(crate) has_named: bool,
+}
+
+/// Nobody has any.
+#[cfg(not(feature = "p2p"))]
+pub(crate) enum Lent {}
+
 /// What a search for peers works with, besides the node.
 #[derive(Clone)]
 #[cfg_attr(
@@ -103,6 +118,8 @@ pub(crate) struct Around {
     /// For callaos on the local network.
     pub(crate) client: Client,
     pub(crate) waits: Waits,
+    /// The peer that has nothing but what is here already.
+    pub(crate) ourselves: Option<String>,
 }
 
 /// The peers of one command.
@@ -134,6 +151,20 @@ impl Peers {
         })
     }
 
+    /// From now on this node looks, and none is started. It must run until this is dropped, which must not happen inside
+    /// of its runtime.
+    #[cfg(feature = "p2p")]
+    pub(crate) fn borrow(&mut self, lent: Lent) {
+        // It sees to it itself that it is connected to them.
+        self.wish.named.clear();
+        self.node.borrow(lent);
+    }
+
+    #[cfg(not(feature = "p2p"))]
+    pub(crate) fn borrow(&mut self, lent: Lent) {
+        match lent {}
+    }
+
     /// Who may be looked for.
     pub(crate) fn wish(&self) -> &Wish {
         &self.wish
@@ -143,7 +174,15 @@ impl Peers {
     pub(crate) fn may_find(&self, names: Names) -> bool {
         // A CID, or a digest that callaos on the local network may know.
         let is_askable = names.root.is_some() || (names.digest.is_some() && self.wish.lan);
-        self.wish.is_something() && is_askable
+        is_askable && (self.wish.is_something() || self.has_acquaintances())
+    }
+
+    /// Whether the node that was lent has, or soon will have, somebody to ask.
+    fn has_acquaintances(&self) -> bool {
+        #[cfg(feature = "p2p")]
+        return self.node.has_acquaintances();
+        #[cfg(not(feature = "p2p"))]
+        false
     }
 
     /// Looks for peers that have the file; those that do come through `found`. It ends when nobody is left to look for,

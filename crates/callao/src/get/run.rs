@@ -312,6 +312,7 @@ pub(super) fn order(
 ) -> Fetch {
     let app = job.app;
     let layout = root.and_then(|root| proof::load(&*app.disk, &app.places, &root));
+    let own_daemon = job.places.own_daemon();
     Fetch {
         wanted: Wanted {
             name: want.noun.text().into(),
@@ -324,7 +325,7 @@ pub(super) fn order(
         layout: layout.map(Arc::new),
         sources,
         late: None,
-        host: String::new(),
+        host: own_daemon.swarm_name(&app.settings.serve, staging.path(), want.location()),
         observer,
         cancel: app.interrupt.token().clone(),
     }

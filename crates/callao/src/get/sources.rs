@@ -27,7 +27,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use url::Url;
 
-use super::peers::{Around, Names, Peers, Told, Wish};
+use super::own_daemon::OwnDaemon;
+use super::peers::{Around, Lent, Names, Peers, Told, Wish};
 use super::plan::{Place, Want};
 use crate::app::App;
 use crate::cli::{Discovery, Kind, SourceArgs};
@@ -64,6 +65,7 @@ pub(crate) struct Places {
     registered: OnceCell<Vec<Reader>>,
     registries: Registries,
     peers: Peers,
+    own_daemon: OwnDaemon,
     /// There would be peers to look for, if all kinds were allowed.
     has_peers: bool,
     output: Arc<Output>,
@@ -112,6 +114,7 @@ impl Places {
         let wish = Wish::of(settings, &args.peer, allows);
         let mut places = Places {
             peers: Peers::new(wish, &args.peer)?,
+            own_daemon: OwnDaemon::new(app),
             has_peers: Wish::of(settings, &args.peer, |_| true).is_something(),
             output: Arc::clone(&app.output),
             only: args.only.clone(),
@@ -158,6 +161,11 @@ impl Places {
         Ok(places)
     }
 
+    /// Looks for peers with a node that runs already, as [`Peers::borrow`] says.
+    pub(crate) fn borrow_node(&mut self, lent: Lent) {
+        self.peers.borrow(lent);
+    }
+
     /// Whether a kind of source may be asked.
     pub(crate) fn allows(&self, kind: Kind) -> bool {
         self.only.is_empty() || self.only.contains(&kind)
@@ -166,6 +174,11 @@ impl Places {
     /// Whether nothing but local places may be asked.
     pub(crate) fn offline(&self) -> bool {
         self.offline
+    }
+
+    /// The running daemon of this user.
+    pub(crate) fn own_daemon(&self) -> &OwnDaemon {
+        &self.own_daemon
     }
 
     /// The sources of a file; `cid` is that of the file (or, to resolve a path, of the directory), as far as known.
@@ -287,6 +300,7 @@ impl Places {
                 output: Arc::clone(&self.output),
                 client: self.clients.lan()?,
                 waits: self.waits,
+                ourselves: self.own_daemon.ourselves(),
             })
         };
         self.peers.search(around, names, found)

@@ -88,6 +88,11 @@ impl TestEnvironment {
         self.peers = text.to_owned();
     }
 
+    /// Waits as long as callao does by default: for servers that are slow on purpose.
+    pub(crate) fn be_patient(&mut self) {
+        self.settings.clear();
+    }
+
     /// More lines for the settings file.
     pub(crate) fn set(&mut self, text: &str) {
         self.settings.insert_str(0, text);

@@ -60,6 +60,8 @@ mod serve_bad_days;
 mod serve_world;
 mod service;
 mod service_systemd;
+#[cfg(all(feature = "p2p", target_os = "linux"))]
+mod swarm;
 mod template_places;
 mod templates;
 

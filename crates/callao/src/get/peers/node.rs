@@ -1,5 +1,5 @@
-//! The libp2p node of this process for the time of a command, and the search for peers that have one file. Decides
-//! nothing about who may be looked for.
+//! The libp2p node of this process, started for the time of a command or lent by the daemon, and the search for peers that
+//! have one file. Decides nothing about who may be looked for.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep_until};
 use url::Url;
 
 use super::unreachable::Unreachable;
-use super::{Around, Names, Told, Wish};
+use super::{Around, Lent, Names, Told, Wish};
 use crate::error::CommandError;
 use crate::exit_code::ExitCode;
 
@@ -36,9 +36,10 @@ const IDENTIFY_WINDOW: Duration = Duration::from_secs(2);
 /// How long tasks of the node may take to end.
 const END_WINDOW: Duration = Duration::from_secs(1);
 
-/// The node, started when it is first needed.
+/// The node: lent, or started when it is first needed.
 pub(super) struct Shared {
     wish: Wish,
+    lent: Option<Lent>,
     runtime: OnceLock<Runtime>,
     node: Arc<OnceCell<Option<Arc<Node>>>>,
     searches: Mutex<JoinSet<()>>,
@@ -48,10 +49,20 @@ impl Shared {
     pub(super) fn new(wish: &Wish) -> Self {
         Shared {
             wish: wish.clone(),
+            lent: None,
             runtime: OnceLock::new(),
             node: Arc::default(),
             searches: Mutex::default(),
         }
+    }
+
+    pub(super) fn borrow(&mut self, lent: Lent) {
+        self.lent = Some(lent);
+    }
+
+    pub(super) fn has_acquaintances(&self) -> bool {
+        let lent = self.lent.as_ref();
+        lent.is_some_and(|lent| lent.has_named || !lent.node.peers().is_empty())
     }
 
     /// Starts the search in the node's own threads.
@@ -64,8 +75,18 @@ impl Shared {
         found: mpsc::Sender<Arc<dyn Source>>,
     ) -> Result<(), CommandError> {
         let (cell, options) = (Arc::clone(&self.node), options(&self.wish));
-        let runtime = self.runtime()?.handle();
+        let lent = self.lent.as_ref().map(|lent| Arc::clone(&lent.node));
+        let runtime = match &self.lent {
+            Some(lent) => &lent.runtime,
+            None => self.runtime()?.handle(),
+        };
         let search = async move {
+            if let Some(node) = lent {
+                let mut search = Search::new(node, wish, around, names, found);
+                // Those who are connected, or are being connected to, are asked before it gives up.
+                search.wait(NETWORK_WINDOW);
+                return search.run(None, told).await;
+            }
             let mut first = None;
             if !wish.is_at_once() {
                 // Only routers could name somebody: no node without need.
@@ -113,14 +134,18 @@ impl Shared {
 }
 
 impl Drop for Shared {
-    /// Says goodbye to all peers. Must not happen inside of a runtime; commands end outside of theirs.
+    /// Says goodbye to all peers of a node of its own. Must not happen inside of a runtime; commands end outside of theirs.
     fn drop(&mut self) {
-        let Some(runtime) = self.runtime.take() else {
-            return;
-        };
         let mut searches = std::mem::take(&mut self.searches)
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner);
+        if let Some(lent) = self.lent.take() {
+            // Whoever lent it shall be its only owner again.
+            lent.runtime.block_on(searches.shutdown());
+        }
+        let Some(runtime) = self.runtime.take() else {
+            return;
+        };
         runtime.block_on(searches.shutdown());
         let cell = Arc::into_inner(std::mem::take(&mut self.node));
         let node = cell.and_then(OnceCell::into_inner).flatten();
@@ -308,7 +333,8 @@ impl Search {
             .filter(|peer| peer.peer_id == source.id().place);
         // A callao gives more by HTTP, and is asked that way.
         let is_host = same.any(|peer| self.has_gateway(peer));
-        if !is_host && self.given.insert(source.id().place.clone()) {
+        let is_needless = is_host || self.is_ourselves(&source.id().place);
+        if !is_needless && self.given.insert(source.id().place.clone()) {
             self.give(source);
         }
     }
@@ -334,6 +360,9 @@ impl Search {
 
     /// A callao with a gateway.
     fn host(&mut self, peer: &PeerInfo) {
+        if self.is_ourselves(&peer.peer_id) {
+            return;
+        }
         let Some(base) = peer.http.as_ref().and_then(|base| Url::parse(base).ok()) else {
             return;
         };
@@ -357,6 +386,11 @@ impl Search {
         for id in std::mem::take(&mut self.unknown) {
             self.give_peer(&id);
         }
+    }
+
+    /// Our own daemon serves what this fetch brings, and would be one more host of the swarm.
+    fn is_ourselves(&self, id: &str) -> bool {
+        self.around.ourselves.as_deref() == Some(id)
     }
 
     fn give_peer(&mut self, id: &str) {
