@@ -5,13 +5,9 @@
 //! Knows nothing of what runs on the hosts.
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-
-use rustix::fd::AsFd as _;
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::skip;
 
@@ -121,9 +117,13 @@ impl Network {
     ///
     /// # Panics
     /// When the system refuses.
+    #[cfg(target_os = "linux")]
     pub fn enter(&self, host: u8) {
+        use rustix::fd::AsFd as _;
+        use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
         let path = format!("/run/netns/{}", self.namespace(&host.to_string()));
-        let space = File::open(path).expect("the namespace of a host");
+        let space = std::fs::File::open(path).expect("the namespace of a host");
         let network = Some(LinkNameSpaceType::Network);
         move_into_link_name_space(space.as_fd(), network).expect("root may");
     }

@@ -178,10 +178,13 @@ impl Peers {
     }
 
     /// Whether the node that was lent has, or soon will have, somebody to ask.
+    #[cfg(feature = "p2p")]
     fn has_acquaintances(&self) -> bool {
-        #[cfg(feature = "p2p")]
-        return self.node.has_acquaintances();
-        #[cfg(not(feature = "p2p"))]
+        self.node.has_acquaintances()
+    }
+
+    #[cfg(not(feature = "p2p"))]
+    fn has_acquaintances(&self) -> bool {
         false
     }
 

@@ -83,6 +83,12 @@ impl Holder {
         addresses.into_iter().next().expect("it listens")
     }
 
+    /// Connects to a peer.
+    pub(crate) fn connect(&self, address: &str) {
+        let connected = self.runtime.block_on(self.node().connect(address));
+        connected.expect("it can be reached");
+    }
+
     /// Bytes of blocks that it sent.
     pub(crate) fn sent_bytes(&self) -> u64 {
         self.node().stats().sent_bytes

@@ -57,6 +57,8 @@ mod publish_serve;
 mod real;
 mod serve;
 mod serve_bad_days;
+#[cfg(feature = "p2p")]
+mod serve_peers;
 mod serve_world;
 mod service;
 mod service_systemd;
