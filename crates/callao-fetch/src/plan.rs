@@ -595,14 +595,14 @@ mod tests {
     #[test]
     fn a_source_outside_is_replaced_only_by_peers_that_have_all_that_is_missing() {
         let mut plan = sized(10 * MIB);
-        let has = |ranges: &[Range<u64>]| {
+        let has = |range: Range<u64>| {
             let mut set = RangeSet::new();
-            ranges.iter().for_each(|range| set.insert(range.clone()));
+            set.insert(range);
             Arc::new(set)
         };
         let now = Duration::ZERO;
-        plan.peer_has(1, 1, has(&[0..4 * MIB]), true, now);
-        plan.peer_has(2, 2, has(&[3 * MIB..8 * MIB]), true, now);
+        plan.peer_has(1, 1, has(0..4 * MIB), true, now);
+        plan.peer_has(2, 2, has(3 * MIB..8 * MIB), true, now);
         assert!(plan.substitutes(0, &[0, 1, 2]).is_empty());
         assert_eq!(plan.substitutes(0, &[0, 1, 2, 3]), [3]);
         assert_eq!(plan.substitutes(1, &[0, 1, 2]), [0]);
