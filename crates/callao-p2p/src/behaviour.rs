@@ -13,7 +13,8 @@ use crate::discovery;
 use crate::error::Error;
 use crate::gate::Gate;
 use crate::limits::{
-    CONNECTIONS_PENDING_COUNT_MAX, CONNECTIONS_PER_PEER_COUNT_MAX, IDENTIFY_INTERVAL, PING_INTERVAL,
+    CONNECTIONS_PENDING_COUNT_MAX, CONNECTIONS_PER_PEER_COUNT_MAX, IDENTIFY_INTERVAL,
+    PING_INTERVAL, PING_TIMEOUT,
 };
 use crate::options::NodeOptions;
 
@@ -50,7 +51,11 @@ impl Behaviour {
             gate: Gate::new(),
             limits: connection_limits::Behaviour::new(limits),
             identify: identify::Behaviour::new(identify),
-            ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL)),
+            ping: ping::Behaviour::new(
+                ping::Config::new()
+                    .with_interval(PING_INTERVAL)
+                    .with_timeout(PING_TIMEOUT),
+            ),
             mdns: discovery::network::behaviour(options, peer).into(),
             kad: discovery::dht::behaviour(options, peer)?.into(),
             bitswap: bitswap::Behaviour::new(hub),

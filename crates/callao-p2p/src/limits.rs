@@ -27,6 +27,8 @@ pub const TICK_INTERVAL: Duration = Duration::from_secs(1);
 pub const REDIAL_INTERVAL: Duration = Duration::from_secs(5);
 /// How long the start waits for the listeners to tell their addresses.
 pub const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
+/// A listener on all interfaces tells their addresses one by one; when so long none came, it has told them all.
+pub const LISTEN_PAUSE: Duration = Duration::from_millis(50);
 /// How long a shutdown waits for connections to close.
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
 /// Commands that wait for the node's task.
@@ -43,6 +45,8 @@ pub const AGENT_CHARS_MAX: usize = 128;
 pub const PROTOCOLS_COUNT_MAX: usize = 64;
 /// How often a peer is pinged.
 pub const PING_INTERVAL: Duration = Duration::from_secs(15);
+/// A ping without an answer for so long has failed. A peer that fails twice and sends nothing else is gone.
+pub const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often identify is asked again.
 pub const IDENTIFY_INTERVAL: Duration = Duration::from_secs(300);
 /// Peers of one message of the local network that are taken.

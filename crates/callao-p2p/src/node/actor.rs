@@ -12,7 +12,7 @@ use libp2p::core::transport::{ListenerId, TransportError};
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{self, ConnectionId, DialError, Swarm, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, identify};
+use libp2p::{Multiaddr, PeerId, identify, ping};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -23,8 +23,8 @@ use crate::bitswap::hub::Hub;
 use crate::discovery::{By, Discovery, Found, Heard, dht};
 use crate::error::Error;
 use crate::limits::{
-    ADDRESSES_PER_PEER_COUNT_MAX, IDLE_TIMEOUT, LISTEN_TIMEOUT, NEGOTIATING_STREAMS_COUNT_MAX,
-    REDIAL_INTERVAL, TICK_INTERVAL,
+    ADDRESSES_PER_PEER_COUNT_MAX, IDLE_TIMEOUT, LISTEN_PAUSE, LISTEN_TIMEOUT,
+    NEGOTIATING_STREAMS_COUNT_MAX, PING_TIMEOUT, REDIAL_INTERVAL, TICK_INTERVAL,
 };
 use crate::options::{NodeOptions, Scope};
 use crate::peers::{Book, Said};
@@ -130,7 +130,23 @@ impl Actor {
             }
             self.on_event(event);
         }
+        if !wanted.is_empty() {
+            self.hear_addresses(deadline).await;
+        }
         Ok(())
+    }
+
+    /// Listeners on all interfaces have told their first address, which may be that of loopback: hears the others.
+    async fn hear_addresses(&mut self, deadline: tokio::time::Instant) {
+        let mut pause = tokio::time::Instant::now() + LISTEN_PAUSE;
+        while let Ok(event) =
+            tokio::time::timeout_at(pause.min(deadline), self.swarm.select_next_some()).await
+        {
+            if matches!(event, SwarmEvent::NewListenAddr { .. }) {
+                pause = tokio::time::Instant::now() + LISTEN_PAUSE;
+            }
+            self.on_event(event);
+        }
     }
 
     pub(super) async fn run(mut self) {
@@ -264,14 +280,24 @@ impl Actor {
                 };
                 self.book.said(&peer_id, said);
             }
-            BehaviourEvent::Ping(event) => {
-                if let Ok(rtt) = event.result {
-                    self.book.measured(&event.peer, rtt);
-                }
-            }
+            BehaviourEvent::Ping(event) => match event.result {
+                Ok(rtt) => self.book.measured(&event.peer, rtt),
+                Err(ping::Failure::Unsupported) => {}
+                Err(error) => self.unanswered(&event.peer, event.connection, &error),
+            },
             BehaviourEvent::Mdns(event) => self.heard(Heard::Mdns(event)),
             BehaviourEvent::Kad(event) => self.heard(Heard::Kad(Box::new(event))),
             BehaviourEvent::Identify(_) => {}
+        }
+    }
+
+    /// Pings on this connection are not answered: after a sleep, or with another network, its other end may be gone, and
+    /// the system would go on trying for a quarter of an hour. Who sends something is there, though busy.
+    fn unanswered(&mut self, peer: &PeerId, connection: ConnectionId, error: &ping::Failure) {
+        let link = self.hub.link(peer);
+        if link.is_none_or(|link| link.quiet_for() >= PING_TIMEOUT) {
+            tracing::info!(%peer, %error, "the connection is dead");
+            self.swarm.close_connection(connection);
         }
     }
 
