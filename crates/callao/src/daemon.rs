@@ -202,6 +202,7 @@ async fn start_node(
     lan: Option<SocketAddr>,
 ) -> Result<(), CommandError> {
     let enabled = world.app.settings.serve.enabled;
+    let listens = !wish.listen.is_empty();
     let wish = node::Wish {
         listen: wish.listen,
         peers: wish.peers,
@@ -209,6 +210,11 @@ async fn start_node(
         served: enabled.then(|| Arc::clone(&world.shelf) as Arc<dyn Served>),
     };
     if let Some(node) = Node::start(&world.app, wish).await? {
+        if listens && node.addresses().is_empty() {
+            tracing::warn!(
+                "no network has an address of this computer: no peer finds it until one has"
+            );
+        }
         world.node.get_or_init(|| node);
         if enabled {
             world.announce().await;

@@ -15,9 +15,13 @@ pub(super) struct Router(pub(super) Arc<World>);
 impl Providers for Router {
     fn own(&self) -> Option<Peer> {
         let node = self.0.node.get()?;
+        let (id, addresses) = (node.peer_id(), node.addresses());
+        // Whose they are stands beside them.
+        let ending = format!("/p2p/{id}");
+        let bare = |address: String| address.trim_end_matches(&*ending).to_owned();
         Some(Peer {
-            id: node.peer_id(),
-            addrs: node.addresses(),
+            id,
+            addrs: addresses.into_iter().map(bare).collect(),
             protocols: vec!["transport-bitswap".into()],
         })
     }
