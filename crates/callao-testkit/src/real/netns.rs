@@ -140,6 +140,45 @@ impl Network {
         text.trim().parse().expect("a number of bytes")
     }
 
+    /// Does some work on a host, in a thread of its own: sockets and programs that it opens and starts are there, also
+    /// when it has ended.
+    ///
+    /// # Panics
+    /// When the work does.
+    #[cfg(target_os = "linux")]
+    pub fn on<T: Send>(&self, host: u8, work: impl FnOnce() -> T + Send) -> T {
+        // What is said of a skipped test names it by its thread.
+        let thread = std::thread::current().name().unwrap_or("a test").to_owned();
+        let there = || {
+            self.enter(host);
+            work()
+        };
+        std::thread::scope(|scope| {
+            let named = std::thread::Builder::new().name(thread);
+            let thread = named.spawn_scoped(scope, there).expect("a thread");
+            let ended = thread.join();
+            ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    /// Takes a host off the bridge. It does not notice: what it sends is lost, and nothing comes.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    pub fn unplug(&self, host: u8) {
+        let lan = self.namespace("lan");
+        ip(&format!("-n {lan} link set port{host} nomaster")).expect("a port leaves its bridge");
+    }
+
+    /// Puts it back.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    pub fn plug(&self, host: u8) {
+        let lan = self.namespace("lan");
+        ip(&format!("-n {lan} link set port{host} master br0")).expect("a port joins its bridge");
+    }
+
     fn namespace(&self, part: &str) -> String {
         format!("{}-{part}", self.name)
     }
