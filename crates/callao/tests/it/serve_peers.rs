@@ -37,9 +37,15 @@ fn a_kubo_that_the_daemon_is_connected_to_gives_its_files_and_sees_one_peer() {
     });
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert!(answer.whole && answer.body == *sample.bytes);
-    assert!(!seen.is_empty() && seen.iter().all(|peer| *peer == serve.peer_id()), "{seen:?}");
+    assert!(
+        !seen.is_empty() && seen.iter().all(|peer| *peer == serve.peer_id()),
+        "{seen:?}"
+    );
     let peer = &status(&serve)["peers"][0];
-    assert!(peer["received_bytes"].as_u64() >= Some(SIZE as u64), "{peer}");
+    assert!(
+        peer["received_bytes"].as_u64() >= Some(SIZE as u64),
+        "{peer}"
+    );
 }
 
 #[test]
@@ -49,7 +55,11 @@ fn a_peer_that_came_by_itself_is_asked_too() {
     let holder = Holder::start(vec![sample.file()]);
     holder.connect(&serve.address("/tcp/"));
     let answer = get(serve.gateway_address(), &format!("/ipfs/{}", sample.cid()));
-    assert!(answer.whole && answer.body == *sample.bytes, "{}", answer.head);
+    assert!(
+        answer.whole && answer.body == *sample.bytes,
+        "{}",
+        answer.head
+    );
     assert_eq!(holder.connected(), 1);
 }
 
@@ -59,5 +69,9 @@ fn nobody_is_waited_for_where_there_is_nobody() {
     let serve = serve(&env, &[]);
     let answer = get(serve.gateway_address(), &format!("/ipfs/{}", sample.cid()));
     assert!(answer.status >= 400, "{}", answer.head);
-    assert!(answer.text().contains("there is no source to ask for"), "{}", answer.text());
+    assert!(
+        answer.text().contains("there is no source to ask for"),
+        "{}",
+        answer.text()
+    );
 }
