@@ -6,7 +6,7 @@ use callao_testkit::real::Kubo;
 
 use crate::env::{Sample, TestEnvironment};
 use crate::holder::Holder;
-use crate::serve_world::{get, serve, status};
+use crate::serve_world::{get, serve, status, until};
 
 const SIZE: usize = 24 * 1024 * 1024 + 5;
 
@@ -54,6 +54,10 @@ fn a_peer_that_came_by_itself_is_asked_too() {
     let serve = serve(&env, &[]);
     let holder = Holder::start(vec![sample.file()]);
     holder.connect(&serve.address("/tcp/"));
+    until("the daemon knows of it", || {
+        let peers = status(&serve)["peers"].as_array().map(Vec::len);
+        (peers == Some(1)).then_some(())
+    });
     let answer = get(serve.gateway_address(), &format!("/ipfs/{}", sample.cid()));
     assert!(
         answer.whole && answer.body == *sample.bytes,
