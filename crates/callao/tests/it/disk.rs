@@ -1,11 +1,17 @@
 //! Disks that are full or refuse. The real thing: a small tmpfs in a mount namespace of its own.
 
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use callao_testkit::origin::{Behaviour, Origin};
+use callao_testkit::gateway::{Gateway, GatewayBehaviour};
+use callao_testkit::origin::{Behaviour, Origin, Ranges};
+use callao_testkit::real::say_skipped;
 
 use crate::env::{Run, Sample, TestEnvironment};
+use crate::serve_world::{command, get, serve_with};
+
+const MIB: usize = 1 << 20;
 
 /// Runs the program with its cache on a tmpfs with these options; `None` where namespaces are not allowed.
 fn on_tmpfs(env: &TestEnvironment, options: &str, line: &[&str]) -> Option<Run> {
@@ -93,4 +99,105 @@ fn an_output_directory_that_is_not_there() {
         "{}",
         run.stderr
     );
+}
+
+/// A disk of the size of a thimble where the cache lies, made by root. It is gone when dropped.
+struct SmallDisk {
+    place: PathBuf,
+}
+
+impl SmallDisk {
+    /// `None` where that is not allowed, which has then been said.
+    fn new(env: &TestEnvironment, size: &str) -> Option<Self> {
+        let place = env.cache_dir();
+        std::fs::create_dir_all(&place).expect("a cache directory");
+        let said = SmallDisk::mount(&format!("size={size}"), &place);
+        match said {
+            Ok(()) => Some(SmallDisk { place }),
+            // No failure in CI: many containers forbid it.
+            Err(why) => {
+                say_skipped(&format!("no small disk (it needs root): {why}"));
+                None
+            }
+        }
+    }
+
+    fn mount(options: &str, place: &Path) -> Result<(), String> {
+        let mut command = Command::new("mount");
+        command.args(["-t", "tmpfs", "-o", options, "tmpfs"]);
+        let output = command.arg(place).output();
+        let output = output.map_err(|error| format!("mount: {error}"))?;
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        }
+    }
+
+    /// Somebody makes room.
+    fn grow(&self, size: &str) {
+        SmallDisk::mount(&format!("remount,size={size}"), &self.place).expect("a larger disk");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let umount = Command::new("umount")
+            .arg("--lazy")
+            .arg(&self.place)
+            .status();
+        // The directory stays behind if it fails, which is no reason to hide why the test failed.
+        drop(umount);
+    }
+}
+
+#[test]
+fn a_disk_that_fills_up_ends_a_fetch_that_succeeds_when_there_is_room() {
+    let (env, sample) = (TestEnvironment::new(), Sample::random(113, 12 * MIB));
+    let Some(disk) = SmallDisk::new(&env, "6m") else {
+        return;
+    };
+    // Nobody says how long it is: there is no telling beforehand that it does not fit.
+    let chunked = Behaviour {
+        chunked: true,
+        ranges: Ranges::Ignore,
+        ..Behaviour::default()
+    };
+    let origin = Origin::start(sample.bytes.clone(), chunked);
+    let (url, digest) = (origin.url(), sample.digest.to_string());
+    let line = ["get", &*url, "--digest", &*digest, "--json"];
+    let run = env.run(&line);
+    assert_eq!(run.code, Some(6), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("no space left") && run.stderr.contains("hint: make room"),
+        "{}",
+        run.stderr
+    );
+    env.assert_nothing_false_in_lima(&sample);
+    disk.grow("64m");
+    env.succeed(&line);
+    env.assert_nothing_false_in_lima(&sample);
+}
+
+#[test]
+fn a_daemon_without_room_says_so_and_lives() {
+    let env = TestEnvironment::new();
+    let samples = [(114, 12 * MIB), (115, MIB / 2)].map(|(seed, size)| Sample::random(seed, size));
+    let [large, small] = &samples;
+    let Some(disk) = SmallDisk::new(&env, "6m") else {
+        return;
+    };
+    let files = samples.iter().map(Sample::file).collect();
+    let gateway = Gateway::start(files, Vec::new(), GatewayBehaviour::default());
+    let serve = serve_with(command(&env, &[]).env("IPFS_GATEWAY", gateway.url()));
+    let ask = |sample: &Sample| get(serve.gateway_address(), &format!("/ipfs/{}", sample.cid()));
+    let refused = ask(large);
+    assert!(refused.status >= 500, "{}", refused.head);
+    assert!(
+        refused.text().contains("no space left"),
+        "{}",
+        refused.text()
+    );
+    assert!(ask(small).body == *small.bytes, "it does not live");
+    disk.grow("64m");
+    assert!(ask(large).body == *large.bytes, "it does not try again");
 }

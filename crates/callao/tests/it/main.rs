@@ -37,10 +37,14 @@ mod help;
 mod holder;
 mod interrupts;
 mod judge;
+#[cfg(feature = "p2p")]
+mod kubo_both_ways;
 mod lima;
 mod lima_templates;
 mod lima_url;
 mod limactl;
+#[cfg(all(feature = "p2p", target_os = "linux"))]
+mod links;
 mod lock;
 mod lock_faults;
 mod lock_sums;
@@ -59,6 +63,7 @@ mod serve;
 mod serve_bad_days;
 #[cfg(feature = "p2p")]
 mod serve_peers;
+mod serve_pruned;
 mod serve_world;
 mod service;
 mod service_systemd;

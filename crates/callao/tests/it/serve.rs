@@ -170,6 +170,20 @@ fn what_is_not_here_is_fetched_for_programs_of_this_computer() {
     assert!((400..=504).contains(&answer.status) && !answer.whole || answer.status >= 400);
 }
 
+#[cfg(feature = "p2p")]
+#[test]
+fn what_is_not_here_is_fetched_from_the_peers_of_the_flags() {
+    let (one, two) = (TestEnvironment::new(), TestEnvironment::new());
+    let sample = Sample::random(310, 3 * MIB);
+    one.write("disk.img", &sample.bytes);
+    one.succeed(&["add", "disk.img"]);
+    let first = serve(&one, &[]);
+    let second = serve(&two, &["--peer", &first.address("/tcp/")]);
+    let answer = get(second.gateway_address(), &format!("/ipfs/{}", sample.cid()));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(answer.whole && answer.body == *sample.bytes);
+}
+
 #[test]
 fn a_guest_is_not_fetched_for() {
     let (env, sample) = (TestEnvironment::new(), Sample::random(305, MIB));
@@ -345,8 +359,11 @@ fn routers_are_answered_with_whom_it_knows() {
     let path = format!("/routing/v1/providers/{}", sample.cid());
     let answer = get(serve.gateway_address(), &path);
     let record = &answer.json()["Providers"][0];
+    let first = serve.address("/tcp/");
     assert_eq!(
         (&record["Schema"], &record["ID"]),
         (&json!("peer"), &json!(serve.peer_id()))
     );
+    let (address, _) = first.split_once("/p2p/").expect("an ID");
+    assert_eq!(record["Addrs"], json!([address]));
 }

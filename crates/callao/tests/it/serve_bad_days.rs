@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use insta::assert_snapshot;
 use rustix::process::Signal;
@@ -229,5 +230,54 @@ fn a_file_that_somebody_changes_is_never_served_wrongly() {
                 .all(|file| file["served"] == false)
                 .then_some(())
         });
+    }
+}
+
+#[test]
+fn files_of_another_time_are_served() {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+    let dates = [
+        SystemTime::UNIX_EPOCH - YEAR,
+        SystemTime::UNIX_EPOCH,
+        SystemTime::now() + 100 * YEAR,
+    ];
+    for (seed, date) in (340..).zip(dates) {
+        let (env, sample) = (TestEnvironment::new(), Sample::random(seed, MIB));
+        let path = env.write("disk.img", &sample.bytes);
+        let file = fs::OpenOptions::new().write(true).open(path);
+        let file = file.expect("the file");
+        file.set_modified(date).expect("another date");
+        env.succeed(&["add", "disk.img"]);
+        let daemon = serve(&env, &[]);
+        served(&daemon, &sample.cid());
+        let url = format!("/ipfs/{}", sample.cid());
+        assert!(get(daemon.gateway_address(), &url).body == *sample.bytes);
+        // The clock is set right: the bytes are still the same.
+        file.set_modified(SystemTime::now()).expect("a date");
+        until("it is served again", || {
+            (get(daemon.gateway_address(), &url).body == *sample.bytes).then_some(())
+        });
+    }
+}
+
+#[test]
+fn who_takes_nothing_does_not_keep_it_from_ending() {
+    let (env, sample) = (TestEnvironment::new(), Sample::random(350, 32 * MIB));
+    env.write("disk.img", &sample.bytes);
+    env.succeed(&["add", "disk.img"]);
+    let mut daemon = serve(&env, &[]);
+    let path = format!("/ipfs/{}", sample.cid());
+    let clients = [(); 16].map(|()| {
+        let mut stream = open(daemon.gateway_address(), "GET", &path, "", b"");
+        stream.read_exact(&mut [0; 1024]).expect("it began");
+        stream
+    });
+    send(&mut daemon, Signal::TERM);
+    let ended = until("it has ended", || daemon.ended());
+    assert_eq!(ended.code(), Some(0));
+    for mut stream in clients {
+        let mut rest = Vec::new();
+        let whole = stream.read_to_end(&mut rest).is_ok() && rest.len() > sample.bytes.len();
+        assert!(!whole, "nobody could have sent all of that");
     }
 }
