@@ -202,7 +202,7 @@ async fn start_node(
     lan: Option<SocketAddr>,
 ) -> Result<(), CommandError> {
     let enabled = world.app.settings.serve.enabled;
-    let listens = !wish.listen.is_empty();
+    let wanted = wish.listen.clone();
     let wish = node::Wish {
         listen: wish.listen,
         peers: wish.peers,
@@ -210,9 +210,9 @@ async fn start_node(
         served: enabled.then(|| Arc::clone(&world.shelf) as Arc<dyn Served>),
     };
     if let Some(node) = Node::start(&world.app, wish).await? {
-        if listens && node.addresses().is_empty() {
+        if listen::is_alone(&wanted, &node.addresses()) {
             tracing::warn!(
-                "no network has an address of this computer: no peer finds it until one has"
+                "this computer has no address on any network: no peer finds it until it has one"
             );
         }
         world.node.get_or_init(|| node);

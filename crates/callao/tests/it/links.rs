@@ -15,6 +15,8 @@ use crate::gateway_world;
 use crate::serve_world::{LINE, get, serve_with, status, until};
 
 const MIB: usize = 1 << 20;
+/// Nobody's.
+const NOBODY: &str = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
 /// The daemon of which connections are lost.
 const OURS: u8 = 0;
 /// Its peer, which the cable is pulled from.
@@ -65,10 +67,12 @@ fn a_cut_link_takes_its_source_away_and_its_peer_is_found_again() {
         return;
     };
     let sample = Sample::random(1301, 24 * MIB);
+    let cid = sample.cid();
     let (_lost_env, lost) = holder_on(&network, LOST, &sample);
     let (_other_env, other) = holder_on(&network, OTHER, &sample);
     let peer = address(&network, LOST, &lost);
-    let peers = [&*peer, &address(&network, OTHER, &other)];
+    let second = address(&network, OTHER, &other);
+    let peers = [&*peer, &*second];
     let env = TestEnvironment::new();
     let ours = serve_on(&network, OURS, &env, &["--peer", &peer]);
     let connected = || {
@@ -83,7 +87,7 @@ fn a_cut_link_takes_its_source_away_and_its_peer_is_found_again() {
         let before = sent_bytes(&network, LOST, &lost);
         let out = format!("{kind}.img");
         let places = ["--only", kind, "--cache-dir", kind, "-o", &*out];
-        let line = [&["get", &*sample.cid(), "--peer"], &peers[..], &places[..]].concat();
+        let line = [&["get", &*cid, "--peer"], &peers[..], &places[..]].concat();
         let child = network.on(OURS, || env.start(&line));
         until("the source gives something", || {
             (sent_bytes(&network, LOST, &lost) > before + MIB as u64).then_some(())
@@ -219,11 +223,10 @@ fn hostile(target: &str, ask: impl Fn(&str, &str, &[(&str, &str)]) -> gateway_wo
     }
 }
 
-/// Switches a device of a host on or off.
-fn set_device(network: &Network, device: &str, state: &str) {
-    let line = ["link", "set", device, state];
-    let status = network.on(0, || Command::new("ip").args(line).status());
-    assert!(status.expect("ip runs").success());
+/// Changes something about the devices of a host.
+fn ip_on(network: &Network, line: &str) {
+    let status = network.on(0, || Command::new("ip").args(line.split(' ')).status());
+    assert!(status.expect("ip runs").success(), "ip {line}");
 }
 
 #[test]
@@ -231,39 +234,43 @@ fn without_any_network_it_says_so_and_hangs_nowhere() {
     let Some(network) = Network::start(1) else {
         return;
     };
-    set_device(&network, "lo", "down");
-    set_device(&network, "eth0", "down");
+    ip_on(&network, "link set lo down");
+    ip_on(&network, "link set eth0 down");
+    ip_on(&network, "addr flush dev eth0");
     let mut env = TestEnvironment::new();
     // Nobody answers there even if something gets out.
-    env.set_peers("bootstrap = [\"/ip4/10.199.0.9/tcp/1\"]\n");
+    env.set_peers(&format!(
+        "bootstrap = [\"/ip4/10.199.0.9/tcp/1/p2p/{NOBODY}\"]\n"
+    ));
     let sample = Sample::random(1304, MIB);
     let (cid, digest) = (sample.cid(), sample.digest.to_string());
-    for what in [
-        &["get", &*cid, "--discovery", "public"][..],
-        &["get", "https://images.example/a.img", "--digest", &*digest],
-    ] {
-        let run = ended(network.on(0, || env.start(what)));
-        assert_eq!(run.code, Some(4), "{what:?}: {}", run.stderr);
-        assert!(run.stderr.contains("no connection"), "{}", run.stderr);
-    }
+    let url = "https://images.example/a.img";
+    let line = ["get", url, "--digest", &digest, "--cid", &cid];
+    let public = ["--discovery", "public"];
+    let run = ended(network.on(0, || env.start(&[&line[..], &public].concat())));
+    assert_eq!(run.code, Some(4), "{}", run.stderr);
+    assert!(run.stderr.contains("no connection"), "{}", run.stderr);
 
     let log = env.path("log");
     let everywhere = ["--listen", "/ip4/0.0.0.0/tcp/0", "--discovery", "public"];
     let mut command = env.command(&[&LINE[..4], &everywhere].concat());
     command.stderr(fs::File::create(&log).expect("a log"));
     let mut serve = network.on(0, || Serve::start(&mut command));
-    assert_eq!(serve.addresses(), [""; 0]);
     let said = fs::read_to_string(&log).expect("the log");
     assert!(
-        said.contains("no network has an address of this computer"),
+        said.contains("this computer has no address on any network"),
         "{said}"
     );
-    set_device(&network, "lo", "up");
+    ip_on(&network, "link set lo up");
     let answer = network.on(0, || get(serve.gateway_address(), &format!("/ipfs/{cid}")));
     assert_eq!(answer.status, 504, "{}", answer.text());
     assert!(answer.text().contains("no connection"), "{}", answer.text());
     // The network comes later.
-    set_device(&network, "eth0", "up");
+    ip_on(&network, "link set eth0 up");
+    ip_on(
+        &network,
+        &format!("addr add {}/24 dev eth0", network.address(0)),
+    );
     let own = format!("/ip4/{}/", network.address(0));
     until("it is there", || {
         let addresses = status_on(&network, 0, &serve)["addresses"].to_string();

@@ -12,7 +12,7 @@ use crate::env::{Run, Sample, TestEnvironment};
 use crate::serve_world::{answer, command, get, open, served, status, until};
 
 const MIB: usize = 1 << 20;
-const SIZE: usize = 24 * MIB;
+const SIZE: usize = 12 * MIB;
 
 /// What somebody does to `data` of an entry.
 type Harm = fn(&Path);
@@ -62,7 +62,7 @@ struct Scene {
 impl Scene {
     fn new(seed: u64) -> Self {
         let mut env = TestEnvironment::new();
-        env.set_section("\n[serve]\nupload_rate_max = \"8MiB\"\n");
+        env.set_section("\n[serve]\nupload_rate_max = \"4MiB\"\n");
         let sample = Sample::random(seed, SIZE);
         let files = vec![sample.file()];
         let gateway = Gateway::start(files, Vec::new(), GatewayBehaviour::default());
@@ -100,8 +100,8 @@ impl Scene {
             files.all(|file| file["served"] == false).then_some(())
         });
         let asked = get(self.serve.gateway_address(), &url);
-        assert!(asked.status >= 400, "{name}: {}", asked.head);
         let log = fs::read_to_string(self.env.path("log")).expect("the log");
+        assert!(asked.status >= 400, "{name}: {}\n{log}", asked.head);
         let told = log.contains("not served any more") || log.contains("\"gone\"");
         assert!(told, "{name}: {log}");
         // What was replaced is not what the user wants to keep.
@@ -110,10 +110,18 @@ impl Scene {
     }
 }
 
+/// Each harm in a scene of its own, all at the same time: most of it is waiting.
+fn with_each_harm(seed: u64, show: fn(&Scene, &str, Harm)) {
+    std::thread::scope(|scope| {
+        for (number, (name, harm)) in (seed..).zip(HARMS) {
+            scope.spawn(move || show(&Scene::new(number), name, harm));
+        }
+    });
+}
+
 #[test]
 fn a_program_that_reads_slowly_gets_no_wrong_byte() {
-    for (number, (name, harm)) in HARMS.into_iter().enumerate() {
-        let scene = Scene::new(1400 + number as u64);
+    with_each_harm(1400, |scene, name, harm| {
         let url = format!("/ipfs/{}", scene.sample.cid());
         let mut stream = open(scene.serve.gateway_address(), "GET", &url, "", b"");
         let mut bytes = vec![0; 64 << 10];
@@ -126,18 +134,18 @@ fn a_program_that_reads_slowly_gets_no_wrong_byte() {
         let is_all = answer.body.len() == scene.sample.bytes.len();
         assert_eq!(answer.whole, is_all, "{name}: the end is not seen");
         scene.assert_it_lives(name);
-    }
+    });
 }
 
 #[cfg(feature = "p2p")]
 #[test]
 fn a_peer_gets_no_wrong_byte() {
-    for (number, (name, harm)) in HARMS.into_iter().enumerate() {
-        let scene = Scene::new(1410 + number as u64);
+    with_each_harm(1410, |scene, name, harm| {
         let other = TestEnvironment::new();
         let sent = || status(&scene.serve)["totals"]["sent_bytes"].as_u64();
         let peer = scene.serve.address("/tcp/");
-        let line = ["get", &*scene.sample.cid(), "--peer", &*peer];
+        let cid = scene.sample.cid();
+        let line = ["get", &*cid, "--peer", &*peer];
         let child = other.start(&line);
         until("something is on its way", || {
             (sent() >= Some(2 * MIB as u64)).then_some(())
@@ -155,5 +163,5 @@ fn a_peer_gets_no_wrong_byte() {
         let kept = run.last("result")["resumed"].as_u64();
         let was_whole = run.last("result")["from"] != "fetch";
         assert!(was_whole || kept >= Some(MIB as u64), "{}", run.stdout);
-    }
+    });
 }
