@@ -115,6 +115,8 @@ pub(crate) fn serve_in(scene: &Scene, world: &Path) -> Outcome<Serve> {
         "127.0.0.1:0",
         "--listen",
         "/ip4/127.0.0.1/tcp/0",
+        "--lan",
+        "127.0.0.1:0",
     ];
     let mut command = scene.callao_in(world, &arguments);
     let log = std::fs::File::create(scene.notes().join("serve.log"))?;

@@ -17,6 +17,7 @@ mod mirrors;
 mod oci;
 mod repair;
 mod serve;
+mod swarm;
 mod templates;
 
 use crate::Outcome;
@@ -129,6 +130,11 @@ pub(crate) const ALL: &[Row] = &[
         name: "disk",
         title: "Disk that is used after a fetch, while it is served",
         run: disk::run,
+    },
+    Row {
+        name: "swarm",
+        title: "Eight hosts of one network that start together",
+        run: swarm::run,
     },
     Row {
         name: "serve",

@@ -27,9 +27,10 @@ pub(super) fn run(scene: &Scene) -> Outcome<Section> {
     let names = named.first().ok_or("no image")?;
     let taker = Taker::default();
     let (from_kubo, from_callao) = (kubo.address(), callao.address());
-    let any = vec![
+    // As callao finds a kubo of this computer: its repository, and the daemon that runs on it.
+    let any = [
         "--kubo".to_owned(),
-        kubo.daemon.borrow().api_url().to_owned(),
+        kubo.kubo.repository().display().to_string(),
     ];
     let mut variants = Vec::new();
     for (cid, at) in [(&names.small, 0), (&names.large, 4)] {
@@ -42,7 +43,7 @@ pub(super) fn run(scene: &Scene) -> Outcome<Section> {
         ]);
     }
     for (cid, name) in [(&names.small, NAMES[8]), (&names.large, NAMES[9])] {
-        variants.push(callao_gets(scene, name, (cid, image), any.clone()));
+        variants.push(callao_gets(scene, name, (cid, image), any.to_vec()));
     }
     let before = (kubo.cpu()?, callao.cpu()?);
     let samples = interleave(scene, scene.runs(), &variants)?;

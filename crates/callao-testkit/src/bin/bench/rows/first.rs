@@ -1,8 +1,6 @@
 //! On a network of its own: how soon the first bytes come from a callao that nobody named, and whether a plain download
 //! waits for the search.
 
-use std::process::Command;
-
 use callao_testkit::real::{Network, Nginx, NginxOptions, Serve};
 
 use crate::Outcome;
@@ -40,12 +38,12 @@ pub(super) fn run(scene: &Scene) -> Outcome<Section> {
         ],
     );
     let log = std::fs::File::create(scene.notes().join("serve.log"))?;
-    let _serve = Serve::start(on(&network, HOLDER, &serve).stderr(log));
+    let _serve = Serve::start(network.moved(HOLDER, &serve).stderr(log));
     let found = format!("ipfs://{}", leaf.cid);
     let url = nginx.url(image.name);
     let get = |arguments: &[&str]| {
         let all = [&["get", "--no-progress"], arguments].concat();
-        on(&network, TAKER, &scene.callao(&all))
+        network.moved(TAKER, &scene.callao(&all))
     };
     let plain = |discovery: &str| get(&[&url, "--digest", &image.digest, "--discovery", discovery]);
     let whole = |path: &str| scene.check(path.as_ref(), image, false);
@@ -84,16 +82,4 @@ pub(super) fn run(scene: &Scene) -> Outcome<Section> {
         claims,
         notes: vec![note.to_owned()],
     })
-}
-
-/// The same command on a host of the network.
-fn on(network: &Network, host: u8, command: &Command) -> Command {
-    let mut inside = network.command(host, command.get_program());
-    inside.args(command.get_args()).env_clear();
-    for (name, value) in command.get_envs() {
-        inside.envs(value.map(|value| (name, value)));
-    }
-    // It begins as `ip`.
-    inside.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    inside
 }
