@@ -646,5 +646,5 @@ fn a_thousand_hosts_stay_within_bounds() {
         step: Duration::from_millis(500),
         ..Scene::default()
     };
-    holds(&scene, 6.0, 6.0);
+    holds(&scene, 4.0, 6.0);
 }

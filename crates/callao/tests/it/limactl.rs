@@ -11,8 +11,9 @@ use callao_testkit::origin::{Behaviour, Origin};
 use callao_testkit::registry::{self, Contents, Registry};
 use rustix::fs::{FlockOperation, flock};
 
-use crate::env::{Run, Sample};
+use crate::env::{Run, Sample, TestEnvironment};
 use crate::judge::{Judge, program};
+use crate::serve_world::serve;
 
 const SIZE: usize = 600 * 1024 + 17;
 const BARE: &str = "mounts: []\ncontainerd: {user: false, system: false}\n";
@@ -378,6 +379,28 @@ fn a_locator_that_goes_round_in_a_circle_is_limactls_to_refuse() {
         "{}",
         run.stderr
     );
+}
+
+#[test]
+fn the_gateway_of_a_daemon_is_a_location() {
+    let Some(judge) = Judge::new() else { return };
+    let (env, sample) = (TestEnvironment::new(), Sample::random(443, SIZE));
+    env.write("a.img", &sample.bytes);
+    env.succeed(&["add", "a.img"]);
+    let serve = serve(&env, &[]);
+    judge.env.write(
+        "g.yaml",
+        format!(
+            "images:\n- {{location: \"{}/ipfs/{}?filename=disk.qcow2\", digest: \"{}\"}}\n{BARE}",
+            serve.gateway(),
+            sample.cid(),
+            sample.digest
+        ),
+    );
+    let run = judge.create("gateway", "g.yaml");
+    assert_eq!(cached(&run), 0, "{}", run.stderr);
+    let disk = fs::read(judge.env.path("h/gateway/disk")).expect("a disk");
+    assert!(disk == *sample.bytes);
 }
 
 #[test]
