@@ -1,9 +1,10 @@
-//! dag-cbor: the links in a block, and which of them a path leads to. It keeps nothing else of what it reads, never
-//! recurses, and allocates by what is there, not by what a length claims.
+//! dag-cbor: the links in a block, which of them a path leads to, and the plain fields of a map. It keeps nothing else of
+//! what it reads, never recurses, and allocates by what is there, not by what a length claims.
 
 use crate::cid::{self, Cid};
 use crate::error::Error;
 
+const NUMBER: u8 = 0;
 const BYTES: u8 = 2;
 const TEXT: u8 = 3;
 const ARRAY: u8 = 4;
@@ -52,6 +53,45 @@ pub fn follow(block: &[u8], path: &[&str]) -> Result<Option<(Cid, usize)>, Error
             return Ok(None);
         }
         used += 1;
+    }
+}
+
+/// The value of a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Field<'a> {
+    /// A number that is not negative.
+    Number(u64),
+    /// Bytes.
+    Bytes(&'a [u8]),
+    /// Something else.
+    Other,
+}
+
+/// The keys and values of a block that is a map, in its order. No key is there twice.
+///
+/// # Errors
+/// [`Error::DagCbor`] with the place.
+pub fn fields(block: &[u8]) -> Result<Vec<(&[u8], Field<'_>)>, Error> {
+    let mut reader = Reader { block, at: 0 };
+    let (major, count) = reader.head()?;
+    if major != MAP {
+        return Err(reader.refuse("not a map"));
+    }
+    let mut fields: Vec<(&[u8], Field<'_>)> = Vec::new();
+    for _ in 0..count {
+        let (major, length) = reader.head()?;
+        if major != TEXT {
+            return Err(reader.refuse("a key that is not text"));
+        }
+        let key = reader.take(length)?;
+        if fields.iter().any(|(known, _)| *known == key) {
+            return Err(reader.refuse("a key that is there twice"));
+        }
+        fields.push((key, reader.field()?));
+    }
+    match reader.at == block.len() {
+        true => Ok(fields),
+        false => Err(reader.refuse("bytes after the end")),
     }
 }
 
@@ -132,6 +172,20 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    /// The next item, if it is a plain one; whatever else it is, it is passed over.
+    fn field(&mut self) -> Result<Field<'a>, Error> {
+        let start = self.at;
+        match self.head()? {
+            (NUMBER, number) => Ok(Field::Number(number)),
+            (BYTES, length) => Ok(Field::Bytes(self.take(length)?)),
+            _ => {
+                self.at = start;
+                self.skip(&mut |_| {})?;
+                Ok(Field::Other)
+            }
+        }
+    }
+
     /// Goes to the value of a key.
     fn find_key(&mut self, count: u64, wanted: &str) -> Result<bool, Error> {
         for _ in 0..count {
@@ -209,6 +263,37 @@ mod tests {
             (&[], None),
         ] {
             assert_eq!(follow(&block, path), Ok(wanted), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn the_fields_of_a_map_are_read() {
+        let block = b"\xa4\x61n\x18\x2a\x61b\x42xy\x61t\x61z\x61l\x82\x01\x02";
+        let wanted: [(&[u8], Field<'_>); 4] = [
+            (b"n", Field::Number(42)),
+            (b"b", Field::Bytes(b"xy")),
+            (b"t", Field::Other),
+            (b"l", Field::Other),
+        ];
+        assert_eq!(fields(block).expect("a map"), wanted);
+        assert_eq!(fields(b"\xa0").expect("a map"), []);
+        for (block, message) in [
+            (&b"\x81\x01"[..], "not dag-cbor: not a map (byte 1)"),
+            (
+                b"\xa1\x01\x01",
+                "not dag-cbor: a key that is not text (byte 2)",
+            ),
+            (
+                b"\xa2\x61a\x01\x61a\x02",
+                "not dag-cbor: a key that is there twice (byte 6)",
+            ),
+            (b"\xa0\x01", "not dag-cbor: bytes after the end (byte 1)"),
+            (
+                b"\xbb\xff\xff\xff\xff\xff\xff\xff\xff",
+                "not dag-cbor: it ends too early (byte 9)",
+            ),
+        ] {
+            assert_eq!(fields(block).expect_err(message).to_string(), message);
         }
     }
 

@@ -86,6 +86,12 @@ pub enum Error {
         /// Why.
         reason: &'static str,
     },
+    /// Bytes that are not a record of the name.
+    #[error("not an IPNS record of this name: {reason}")]
+    Ipns {
+        /// Why.
+        reason: &'static str,
+    },
     /// Bytes that are not UnixFS data.
     #[error("not UnixFS data: {reason} (byte {offset})")]
     UnixFs {

@@ -16,6 +16,7 @@ pub mod error;
 mod hamt;
 pub mod hash;
 pub mod import;
+pub mod ipns;
 pub mod layout;
 pub mod leaf;
 pub mod limits;

@@ -3,6 +3,8 @@
 //! Sources: the trustless gateway and bitswap specifications (block, CID), IPIP-512 (identity digests), and
 //! for the rest generous multiples of what importers in use produce. A tree of 1 TiB at 1 MiB leaves passes.
 
+use std::time::Duration;
+
 /// Largest block that is accepted, in bytes: what bitswap and trustless gateways carry.
 pub const BLOCK_SIZE_BYTES_MAX: usize = 2 * 1024 * 1024;
 
@@ -33,6 +35,12 @@ pub const NODES_MAX: usize = 1 << 16;
 
 /// Most bytes of inner nodes that one walk keeps.
 pub const SKELETON_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// Largest record of an IPNS name, in bytes (its specification).
+pub const IPNS_RECORD_BYTES_MAX: usize = 10 * 1024;
+
+/// Longest time that a record may be used without looking for a newer one, whatever it says: the DHT keeps none longer.
+pub const IPNS_TTL_MAX: Duration = Duration::from_secs(48 * 60 * 60);
 
 /// Largest fanout of a HAMT directory. Larger ones were used to exhaust memory (GHSA-q264-w97q-q778).
 pub const HAMT_FANOUT_MAX: u64 = 1024;

@@ -49,6 +49,12 @@ pub fn base58(peer: &Cid) -> String {
     Base::Base58Btc.encode(peer.hash().to_bytes())
 }
 
+/// `k51...`, the usual spelling of a name of `/ipns`.
+#[must_use]
+pub fn name_text(peer: &Cid) -> String {
+    multibase::encode(Base::Base36Lower, peer.to_bytes())
+}
+
 /// `bafz...`, which is all that some servers take.
 #[must_use]
 pub fn cid_text(peer: &Cid) -> String {
@@ -68,8 +74,9 @@ mod tests {
             assert_eq!(base58(&peer), text);
             assert!(cid_text(&peer).starts_with("baf"), "{}", cid_text(&peer));
             assert_eq!(parse(&cid_text(&peer)), Ok(peer));
-            let base36 = multibase::encode(Base::Base36Lower, peer.to_bytes());
-            assert_eq!(parse(&base36), Ok(peer));
+            let name = name_text(&peer);
+            assert!(name.starts_with('k'), "{name}");
+            assert_eq!(parse(&name), Ok(peer));
         }
     }
 

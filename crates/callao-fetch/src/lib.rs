@@ -16,6 +16,7 @@ pub mod kubo_add;
 mod layouts;
 pub mod limits;
 pub mod message;
+pub mod names;
 pub mod netfilter;
 pub mod oci;
 mod pipeline;

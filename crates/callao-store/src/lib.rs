@@ -14,6 +14,7 @@ pub mod lima;
 pub mod limits;
 pub mod links;
 pub mod lock;
+pub mod names;
 pub mod places;
 pub mod proof;
 mod proven;

@@ -64,6 +64,9 @@ pub const CAR_WINDOW_BYTES: usize = 4 << 10;
 /// Largest document (a manifest of a registry) that is read back.
 pub const DOCUMENT_BYTES_MAX: usize = 4 << 20;
 
+/// Names whose newest record is kept: each has at most 10 KiB.
+pub const NAMES_COUNT_MAX: usize = 1024;
+
 /// Largest map of proven leaves that is read: 2^24 leaves, a file of 4 TiB.
 pub const HAVE_BYTES_MAX: usize = 128 + (2 << 20);
 

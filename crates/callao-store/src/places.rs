@@ -6,6 +6,7 @@
 //! <cache>/callao/v1/staging/<key>.part         one file per fetch      (+ .json, .leaves, .have)
 //! <cache>/callao/v1/proofs/<root cid>.car      inner nodes of one layout
 //! <cache>/callao/v1/documents/<digest>         manifests of registries  (<digest>.unpacked: what came out of a blob)
+//! <cache>/callao/v1/names/<name>.ipns-record   the newest record of a name that was seen
 //! <cache>/callao/v1/catalogue.sqlite           what is held where
 //! <cache>/callao/v1/templates/<root cid>/      templates that limactl was given by their `ipfs:` locator
 //! <cache>/callao/v1/containerd-archives.yaml   what limactl adds to templates without archives
@@ -89,6 +90,17 @@ impl Places {
     /// [`cid::text`] gives it.
     pub fn proof(&self, root: &Cid) -> PathBuf {
         self.proofs().join(format!("{}.car", cid::text(root)))
+    }
+
+    /// The directory of the records of names.
+    pub fn names(&self) -> PathBuf {
+        self.own().join("names")
+    }
+
+    /// The record of a name (the CID of its key).
+    pub fn name(&self, name: &Cid) -> PathBuf {
+        self.names()
+            .join(format!("{}.ipns-record", cid::text(name)))
     }
 
     /// The directory of the templates that came by an `ipfs:` locator.

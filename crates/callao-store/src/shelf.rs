@@ -192,9 +192,28 @@ impl Shelf {
         roots
     }
 
-    /// Everything that was there at the last refresh, served or not.
+    /// Everything that was there at the last refresh, served or not. Of a file that is being fetched it says what is
+    /// proven by now; one of which that is nothing is not there yet.
     pub fn all(&self) -> Vec<Listed> {
-        self.now().listed.clone()
+        let now = self.now();
+        let fetched = |listed: &Listed| {
+            let of_it = |file: &&Arc<Shelved>| file.path() == listed.path;
+            let is_fetch = listed.owner == Owner::Fetch;
+            now.files.iter().find(of_it).filter(|_| is_fetch)
+        };
+        let by_now = |listed: &Listed| {
+            let mut listed = listed.clone();
+            if let Some(file) = fetched(&listed) {
+                let have = file.have();
+                listed.size = file.layout().size();
+                listed.have_bytes = have.iter().map(|range| range.end - range.start).sum();
+                if listed.have_bytes == 0 && listed.size > 0 {
+                    return None;
+                }
+            }
+            Some(listed)
+        };
+        now.listed.iter().filter_map(by_now).collect()
     }
 
     fn now(&self) -> Arc<Now> {

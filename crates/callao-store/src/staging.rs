@@ -55,6 +55,7 @@ pub struct Staging {
     proven: OnceLock<Proven>,
     have: OnceLock<Option<HaveFile>>,
     resumed: AtomicBool,
+    written: AtomicBool,
     waited: bool,
 }
 
@@ -125,6 +126,7 @@ impl Staging {
             proven: OnceLock::new(),
             have: OnceLock::new(),
             resumed: AtomicBool::new(resumed),
+            written: AtomicBool::new(false),
             waited,
         };
         staging.set_about(about)?;
@@ -161,6 +163,11 @@ impl Staging {
     /// Is there something from an earlier start? Then [`Staging::rescan`] or [`Staging::resume_prefix`] tells what.
     pub fn is_resumed(&self) -> bool {
         self.resumed.load(Ordering::Acquire)
+    }
+
+    /// Whether nothing was found here and nothing was written: nobody could go on with it.
+    pub fn is_untouched(&self) -> bool {
+        !self.is_resumed() && !self.written.load(Ordering::Acquire)
     }
 
     /// Did [`Staging::open`] have to wait for another process?
@@ -205,6 +212,7 @@ impl Staging {
     /// Writes at an offset, in slices of 64 KiB. The bytes are unproven until [`Staging::hold`] says otherwise.
     pub fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
         self.check_range(offset, bytes.len())?;
+        self.written.store(true, Ordering::Release);
         let mut at = offset;
         let mut rest = bytes;
         while !rest.is_empty() {

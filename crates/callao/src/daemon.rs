@@ -30,6 +30,7 @@ mod key;
 mod listen;
 mod log;
 mod metrics;
+mod names;
 #[cfg_attr(not(feature = "p2p"), path = "daemon/no_node.rs")]
 mod node;
 mod pages;
@@ -176,6 +177,7 @@ fn bind(world: &Arc<World>, wish: &Wish) -> Result<(Server, Option<SocketAddr>),
         shelf: Arc::clone(&world.shelf) as _,
         fetcher: Some(Arc::new(fetcher)),
         router: Some(Arc::new(router::Router(Arc::clone(world)))),
+        names: Some(Arc::new(names::All::new(&world.app))),
         pages: Some(Arc::new(pages::All::new(world)?)),
         rate: rate.map(|line| Arc::new(line) as _),
         counters: Arc::clone(&world.counters),

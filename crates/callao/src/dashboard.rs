@@ -22,7 +22,7 @@ use crate::error::CommandError;
 use crate::exit_code::ExitCode;
 use crate::gateway::{Body, Client, Pages};
 use crate::host;
-use crate::output::json::{Added, Failure, Line, VERSION};
+use crate::output::json::{Arrived, Failure, Line, VERSION};
 
 mod name;
 mod upload;
@@ -74,12 +74,12 @@ pub trait Adder: Send + Sync {
     /// Reads the file and registers it where it is.
     ///
     /// # Errors
-    /// The disk, or somebody writes to the file.
-    fn add(&self, path: &Path) -> Result<Added, CommandError>;
+    /// The disk, or somebody writes to the file; a CAR whose blocks are not what they should be.
+    fn add(&self, path: &Path) -> Result<Arrived, CommandError>;
 }
 
 impl Adder for App {
-    fn add(&self, path: &Path) -> Result<Added, CommandError> {
+    fn add(&self, path: &Path) -> Result<Arrived, CommandError> {
         commands::add::register(self, path)
     }
 }
@@ -138,7 +138,7 @@ impl Dashboard {
         }
     }
 
-    async fn try_add(&self, request: Request<Incoming>) -> Result<Added, CommandError> {
+    async fn try_add(&self, request: Request<Incoming>) -> Result<Arrived, CommandError> {
         guard(request.method(), request.headers())?;
         let name = name::of_query(request.uri().query().unwrap_or_default())?;
         let Ok(_seat) = self.uploads.try_acquire() else {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use callao_content::Cid;
 use callao_content::digest::Digest;
+use callao_content::ipns::Record;
 use callao_content::layout::Layout;
 use callao_store::served::Served;
 use futures::future::BoxFuture;
@@ -33,6 +34,7 @@ mod format;
 mod guard;
 mod held;
 mod ipfs;
+mod ipns;
 mod listing;
 mod media;
 mod path;
@@ -59,6 +61,8 @@ pub struct Backend {
     pub fetcher: Option<Arc<dyn Fetcher>>,
     /// Who has what, for `/routing/v1`. `None`: that part answers 501.
     pub router: Option<Arc<dyn Providers>>,
+    /// Records of `/ipns` names. `None`: that part answers 501.
+    pub names: Option<Arc<dyn Names>>,
     /// Pages for this computer alone.
     pub pages: Option<Arc<dyn Pages>>,
     /// What clients outside of this computer may take. `None`: as fast as it goes.
@@ -164,6 +168,32 @@ pub trait Providers: Send + Sync + Debug {
     fn peer(&self, id: String) -> BoxFuture<'_, Option<Peer>>;
 }
 
+/// Signed records of names, for `/ipns`.
+pub trait Names: Send + Sync + Debug {
+    /// The newest record that was ever seen; it may have expired. Touches no disk.
+    fn held(&self, name: &Cid) -> Option<Record>;
+
+    /// The record that counts now: what is held while it is fresh, or what others have. The caller bounds the time.
+    fn find(&self, name: Cid) -> BoxFuture<'_, Result<Record, NoRecord>>;
+}
+
+/// Why there is no record that counts.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoRecord {
+    /// Nobody who was asked has one.
+    #[error("there is no record of this name")]
+    Nobody,
+    /// The newest one does not count any more.
+    #[error("the newest record of this name has expired")]
+    Expired,
+    /// Others have one that was replaced, as a record shows that was seen here.
+    #[error("the record that others have is older than one that was seen here, which has expired")]
+    Older,
+    /// What others have is no record of this name: what is wrong.
+    #[error("what others have is not good: {0}")]
+    Bad(String),
+}
+
 /// A record of the schema `peer`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -198,6 +228,8 @@ pub trait RateLimit: Send + Sync + Debug {
 pub struct Client {
     /// Its address.
     pub address: SocketAddr,
+    /// The port of ours that it is connected to.
+    pub port: u16,
 }
 
 impl Client {

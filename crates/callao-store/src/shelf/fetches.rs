@@ -38,8 +38,6 @@ pub(super) fn look(looker: &Looker, before: &[Arc<Shelved>], seen: &mut Seen) ->
             && let Some(file) = shelved(looker, &root, &about, before)?
         {
             set(&file, &words);
-            let have = file.have();
-            listed.have_bytes = have.iter().map(|range| range.end - range.start).sum();
             seen.files.push(file);
         }
         listed.why_not = why_not;

@@ -345,13 +345,20 @@ fn leaves_of_a_running_fetch_are_served_and_its_end_is_no_gap() -> Outcome {
     staging.set_size(205_000)?;
     scene.refresh()?;
     assert_eq!(scene.shelf.files().len(), 0, "no layout is known");
+    assert!(staging.is_untouched());
     staging.use_layout(Arc::clone(&layout))?;
+    scene.refresh()?;
+    assert!(scene.shelf.file(layout.root()).is_some(), "it is expected");
+    assert_eq!(scene.shelf.all(), [], "and nothing of it is here");
     for leaf in [0, 1, 20] {
         let (from, to) = (leaf * 10_000, (leaf * 10_000 + 10_000).min(205_000));
         staging.write(from as u64, &bytes[from..to])?;
         staging.hold(&layout.verify(leaf, &bytes[from..to])?);
     }
     scene.refresh()?;
+    assert!(!staging.is_untouched());
+    let have = || scene.shelf.all().first().map(|listed| listed.have_bytes);
+    assert_eq!(have(), Some(25_000));
     let file = scene
         .shelf
         .file(layout.root())

@@ -41,10 +41,13 @@ pub(crate) fn run(app: &App, args: &AddArgs) -> Result<(), CommandError> {
 }
 
 /// A file that came by the dashboard: as `add FILE` without flags does.
-pub(crate) fn register(app: &App, path: &Path) -> Result<json::Added, CommandError> {
+pub(crate) fn register(app: &App, path: &Path) -> Result<json::Arrived, CommandError> {
+    if registered::is_car(path) {
+        return registered::register(app, path).map(json::Arrived::Car);
+    }
     let profile = Profile::KuboCidV1;
     let added = add(app, &AddArgs::default(), path, profile.shape())?;
-    Ok(told(path, &added, profile.name()))
+    Ok(json::Arrived::File(told(path, &added, profile.name())))
 }
 
 /// The shape that the flags describe, and what it is called.

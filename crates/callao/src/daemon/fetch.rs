@@ -193,6 +193,8 @@ impl Running {
 fn fetch(app: &App, root: Cid, own: Arc<Own>, lent: Option<Lent>) -> Result<(), NotFetched> {
     let failed = |error: CommandError| match error.kind {
         ExitCode::Interrupted => NotFetched::Failed("the daemon ends".into()),
+        // Nothing but the CID was said, and that is one: what it names is wrong for what was asked.
+        ExitCode::Usage => NotFetched::NotAFile,
         _ => NotFetched::Failed(error.to_string()),
     };
     let mut places = Places::new(app, &SourceArgs::default(), &[]).map_err(failed)?;

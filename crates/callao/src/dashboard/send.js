@@ -40,10 +40,12 @@ function next() {
   });
   request.upload.addEventListener('load', () => {
     item.at.progress.removeAttribute('value');
-    setText(item.at.state, 'computing digest and CID');
+    setText(item.at.state, 'being read and hashed');
   });
   request.addEventListener('load', () => {
-    if (request.status === 200 && request.response?.cid) finish(job, 'good', 'is there now');
+    const { cid, roots, truncated } = request.response ?? {};
+    if (request.status === 200 && truncated) finish(job, 'good', 'is there now, as far as it goes: it ends in the middle of a block');
+    else if (request.status === 200 && (cid || roots)) finish(job, 'good', 'is there now');
     else finish(job, 'bad', reason(request));
   });
   request.addEventListener('error', () => finish(job, 'bad', 'the connection broke off; nothing of it was kept'));

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use callao_content::Cid;
 use hyper::header::{self, HeaderName};
 use hyper::{Response, StatusCode};
 use tokio::sync::OwnedSemaphorePermit;
@@ -36,6 +37,17 @@ pub(super) async fn answer(gateway: &Arc<Gateway>, ask: &Ask) -> Result<Response
     let (root, segments) = resolve::split(ask.path.strip_prefix("/ipfs/").unwrap_or_default())?;
     let accept = ask.header(header::ACCEPT);
     let choice = format::choose(&ask.query, accept).map_err(Refusal::bad)?;
+    content(gateway, ask, &choice, root, &segments).await
+}
+
+/// What lies at the end of a path from a root.
+pub(super) async fn content(
+    gateway: &Arc<Gateway>,
+    ask: &Ask,
+    choice: &Choice,
+    root: Cid,
+    segments: &[String],
+) -> Result<Response<Body>, Refusal> {
     let only_here = ask.only_here();
     let blocks = Blocks {
         gateway: Arc::clone(gateway),
@@ -49,7 +61,7 @@ pub(super) async fn answer(gateway: &Arc<Gateway>, ask: &Ask) -> Result<Response
         let seats = Arc::clone(&gateway.guests);
         Some(seats.try_acquire_owned().map_err(|_| route::busy())?)
     };
-    let way = resolve::follow(&blocks, root, &segments).await?;
+    let way = resolve::follow(&blocks, root, segments).await?;
     let found = Found { blocks, way, seat };
     let roots: Vec<String> = found.way.roots.iter().map(ToString::to_string).collect();
     let mut answer = match choice.format {
@@ -70,19 +82,9 @@ pub(super) async fn answer(gateway: &Arc<Gateway>, ask: &Ask) -> Result<Response
     put(&mut answer, header::VARY, "Accept");
     put(&mut answer, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     if choice.by_accept {
-        put(
-            &mut answer,
-            header::CONTENT_LOCATION,
-            location(ask, &choice),
-        );
+        put(&mut answer, header::CONTENT_LOCATION, location(ask, choice));
     }
     Ok(answer)
-}
-
-/// `/ipns`: nothing is kept under names.
-pub(super) fn no_ipns() -> Refusal {
-    let message = "names are not resolved here; ask for /ipfs and a CID";
-    Refusal::new(StatusCode::NOT_IMPLEMENTED, message)
 }
 
 fn not_acceptable(reason: &str) -> Refusal {

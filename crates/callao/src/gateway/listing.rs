@@ -18,7 +18,7 @@ use super::route::Ask;
 /// Entries on a page; a sharded directory may have millions.
 const ENTRIES_COUNT_MAX: usize = 10_000;
 /// The page may change with callao. The numbers are kubo's: a week, and a month.
-const CACHED: &str = "public, max-age=604800, stale-while-revalidate=2678400";
+pub(super) const CACHED: &str = "public, max-age=604800, stale-while-revalidate=2678400";
 
 /// One entry of a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -252,8 +252,9 @@ fn to_slash(ask: &Ask) -> Option<Response<Body>> {
 
 /// What the file is called: as the client says, as the path says, or as it is called here.
 fn file_name(ask: &Ask, held: &str) -> String {
-    let segments = resolve::split(ask.path.strip_prefix("/ipfs/").unwrap_or_default());
-    let of_path = segments.ok().and_then(|(_, mut segments)| segments.pop());
+    // After `/ipfs/CID` or `/ipns/NAME`.
+    let rest = ask.path.splitn(4, '/').nth(3).unwrap_or_default();
+    let of_path = resolve::segments(rest).ok().and_then(|mut all| all.pop());
     let said = ask.query.get("filename").map(str::to_owned);
     said.or(of_path).unwrap_or_else(|| held.to_owned())
 }

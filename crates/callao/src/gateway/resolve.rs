@@ -34,19 +34,33 @@ impl Way {
 
 /// The root and the segments of what follows `/ipfs/`, percent-decoded one by one. A segment `..` is a name like any other.
 pub(super) fn split(path: &str) -> Result<(Cid, Vec<String>), Refusal> {
-    let mut segments = path.split('/');
-    let root = decoded(segments.next().unwrap_or_default())?;
+    let (root, rest) = first(path)?;
     let root = cid::parse(&root).map_err(|error| Refusal::bad(clean(&error.to_string())))?;
-    let segments: Vec<String> = segments
-        .filter(|segment| !segment.is_empty())
-        .map(decoded)
-        .collect::<Result<_, _>>()?;
-    if segments.len() > SEGMENTS_COUNT_MAX {
-        return Err(Refusal::bad(format!(
+    Ok((root, segments(rest)?))
+}
+
+/// The first segment, percent-decoded, and what follows it.
+pub(super) fn first(path: &str) -> Result<(String, &str), Refusal> {
+    let (first, rest) = path.split_once('/').unwrap_or((path, ""));
+    Ok((decoded(first)?, rest))
+}
+
+/// Segments, percent-decoded.
+pub(super) fn segments(path: &str) -> Result<Vec<String>, Refusal> {
+    let segments = path.split('/').filter(|segment| !segment.is_empty());
+    let segments: Vec<String> = segments.map(decoded).collect::<Result<_, _>>()?;
+    check_depth(&segments)?;
+    Ok(segments)
+}
+
+/// Whether a path may be so long.
+pub(super) fn check_depth(segments: &[String]) -> Result<(), Refusal> {
+    match segments.len() {
+        0..=SEGMENTS_COUNT_MAX => Ok(()),
+        _ => Err(Refusal::bad(format!(
             "the path has more than {SEGMENTS_COUNT_MAX} segments"
-        )));
+        ))),
     }
-    Ok((root, segments))
 }
 
 /// Follows the segments.

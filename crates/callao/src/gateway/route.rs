@@ -8,10 +8,12 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use super::answer::{self, Refusal, put};
 use super::format::Query;
-use super::guard::{Standing, standing};
+use super::guard::{Standing, is_visit, standing};
 use super::server::Gateway;
-use super::{Body, Client, ipfs, peer, routing};
+use super::{Body, Client, ipfs, ipns, peer, routing};
 
+/// The page that others may link to.
+const FRONT: &str = "/";
 /// How long a guest who is one too many is told to wait, in seconds.
 const RETRY_AFTER_SECONDS: u32 = 2;
 
@@ -51,15 +53,17 @@ pub(super) async fn answer(
     client: Client,
     request: Request<Incoming>,
 ) -> Response<Body> {
-    let standing = standing(client.is_local(), request.headers());
+    let standing = standing(client, request.headers());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let pages = gateway.backend.pages.as_ref();
     if let Some(pages) = pages.filter(|pages| pages.has(&method, &path)) {
         return match standing {
             Standing::Owner => pages.answer(client, request).await,
+            Standing::Guest if path == FRONT && is_visit(client, &method, request.headers()) => {
+                pages.answer(client, request).await
+            }
             Standing::Guest => {
-                let reason =
-                    "this page is for this computer alone, under the name 127.0.0.1 or localhost";
+                let reason = "this page is for this computer alone, under the name 127.0.0.1 or localhost and its own port";
                 Refusal::new(StatusCode::FORBIDDEN, reason).answer()
             }
         };
@@ -88,7 +92,7 @@ pub(super) async fn answer(
     };
     let answered = match area {
         Some(Area::Ipfs) => ipfs::answer(gateway, &ask).await,
-        Some(Area::Ipns) => Err(ipfs::no_ipns()),
+        Some(Area::Ipns) => ipns::answer(gateway, &ask).await,
         Some(Area::Peer) => peer::answer(gateway, &ask).await,
         Some(Area::Routing) => routing::answer(gateway, &ask).await,
         None => Err(Refusal::not_found("there is nothing at this address")),

@@ -16,7 +16,7 @@ use super::format::quoted;
 use super::guard::Standing;
 use super::route::Ask;
 use super::server::Gateway;
-use super::{Body, Peer, Providers};
+use super::{Body, Peer, Providers, ipns};
 
 /// Codec of a peer ID that is written as a CID.
 const LIBP2P_KEY: u64 = 0x72;
@@ -34,8 +34,7 @@ pub(super) async fn answer(gateway: &Arc<Gateway>, ask: &Ask) -> Result<Response
         return Err(unknown());
     };
     if what == "ipns" {
-        let message = "records of names are not kept here";
-        return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, message));
+        return ipns::routed(gateway, ask, name);
     }
     let Some(router) = gateway.backend.router.as_ref() else {
         let message = "there is no node here that knows peers";
@@ -156,7 +155,7 @@ fn written(ask: &Ask, providers: bool, records: &[Peer]) -> Response<Body> {
 }
 
 fn unknown() -> Refusal {
-    Refusal::not_found("routing/v1 has providers/CID and peers/PEER-ID")
+    Refusal::not_found("routing/v1 has providers/CID, peers/PEER-ID and ipns/NAME")
 }
 
 fn unprocessable(message: String) -> Refusal {

@@ -145,7 +145,8 @@ async fn accept(
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let client = Client { address };
+        let port = stream.local_addr().map_or(0, |own| own.port());
+        let client = Client { address, port };
         // Without it small answers are sent later, that is all.
         stream.set_nodelay(true).unwrap_or(());
         // Beyond the bounds the connection is closed at once.
@@ -251,12 +252,17 @@ async fn connection(
     drop(seat);
 }
 
-/// One request: answered, counted, and slowed down if need be.
+/// One request: answered, and if it is no page of the daemon counted, and slowed down if need be.
 async fn serve(
     gateway: &Arc<Gateway>,
     client: Client,
     request: Request<Incoming>,
 ) -> Response<Body> {
+    let pages = gateway.backend.pages.as_ref();
+    if pages.is_some_and(|pages| pages.has(request.method(), request.uri().path())) {
+        // Looking at what is served is not being served.
+        return route::answer(gateway, client, request).await;
+    }
     let running = Running {
         gateway: Arc::clone(gateway),
         client,

@@ -262,12 +262,29 @@ impl Ask<'_> {
         fetch.wanted.size = self.size;
         let ended = run_engine(job, runtime, root, fetch);
         shown.finish();
-        let finished = ended.map_err(|error| explained(error, want, root))?;
+        let finished = match ended {
+            Ok(finished) => finished,
+            Err(error) => {
+                leave(app, staging);
+                return Err(explained(error, want, root));
+            }
+        };
         let staging = Arc::into_inner(staging).ok_or_else(|| {
             CommandError::new(ExitCode::Unexpected, "the staging file is still in use")
         })?;
         recorder.report(&finished.report);
         complete(job, want, finished, staging)
+    }
+}
+
+/// After a fetch that failed: what it brought stays for the next one. If that is nothing, nothing stays.
+fn leave(app: &App, staging: Arc<Staging>) {
+    if let Some(staging) = Arc::into_inner(staging).filter(Staging::is_untouched)
+        && let Err(error) = staging.discard()
+    {
+        // It costs some room, that is all.
+        app.output
+            .detail(format!("A staging file is left: {error}"));
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use callao_content::Cid;
 use callao_fetch::answer::Waits;
 use callao_fetch::client::{self, ClientOptions};
+use callao_fetch::names::Records;
 use callao_fetch::netfilter::Scope;
 use callao_fetch::oci::reference::Reference;
 use callao_fetch::oci::registry::Registry;
@@ -315,6 +316,17 @@ impl Places {
     pub(crate) fn registry(&self, reference: &Reference) -> Result<Arc<Registry>, CommandError> {
         self.registries
             .open(self.clients.blocks()?, reference, false)
+    }
+
+    /// Who may have records of `/ipns` names: routers and gateways, those of a kubo among them.
+    pub(crate) fn records(&self) -> Result<Vec<Records>, CommandError> {
+        let kubos = self.kubos.iter().filter_map(|kubo| kubo.gateway.as_ref());
+        let gateways = self.gateways.iter().chain(kubos).cloned();
+        let client = self.clients.blocks()?;
+        let gateways = gateways.map(|url| Records::of_gateway(client.clone(), url, self.waits));
+        let routers = self.routers.iter().cloned();
+        let routers = routers.map(|url| Records::of_router(client.clone(), url, self.waits));
+        Ok(gateways.chain(routers).collect())
     }
 
     /// The client for plain files.

@@ -227,6 +227,16 @@ pub struct CarRoot {
     pub size: Option<u64>,
 }
 
+/// What became of a file that came by the dashboard.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub enum Arrived {
+    /// It is registered as a file.
+    File(Added),
+    /// It is registered as a CAR.
+    Car(AddedCar),
+}
+
 /// What `callao add` found.
 #[derive(Debug, Clone, Serialize)]
 pub struct Added {

@@ -564,7 +564,9 @@ fn pages_of_other_sites_get_and_change_nothing() {
     chromium.open(&rebound);
     assert_eq!(
         texts(&mut chromium, "body"),
-        ["this page is for this computer alone, under the name 127.0.0.1 or localhost"]
+        [
+            "this page is for this computer alone, under the name 127.0.0.1 or localhost and its own port"
+        ]
     );
     let got = chromium.eval("fetch('/callao/v1/status').then(answer => answer.status)");
     assert_eq!(got, 403);

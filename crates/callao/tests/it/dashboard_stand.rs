@@ -77,6 +77,7 @@ impl Stand {
             shelf: Arc::new(Nothing),
             fetcher: None,
             router: None,
+            names: None,
             pages: Some(Arc::new(pages)),
             rate: None,
             counters: Arc::new(Counters::default()),

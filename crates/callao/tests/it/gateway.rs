@@ -449,7 +449,11 @@ const REFUSED: &str = "
 /ipfs/ROOT?format=tar | 406 | tar is not given here; raw, car and the file itself are
 /ipfs/ROOT?format=dag-json | 406 | dag-json is not given here; raw, car and the file itself are
 /ipfs/ROOT?format=ipns-record | 406 | an IPNS record has no CID
-/ipns/k51/x | 501 | names are not resolved here; ask for /ipfs and a CID
+/ipns/k51/x | 400 | `k51` is not the name of a key
+/ipns/ | 400 | `` is not the name of a key
+/ipns/%ff | 400 | the path is not UTF-8
+/ipns/a.example/x | 501 | `a.example` is a name of DNS (DNSLink), which nothing proves: ask for the name of a key, or for /ipfs and a CID
+/ipns/k51qzi5uqu5dguzwleig8sytsvxqgb6d1wxwquj7oz30lczvhx9m5fk24le4yc | 501 | names are not resolved here; ask for /ipfs and a CID
 /api/v0/version | 404 | there is nothing at this address
 / | 404 | there is nothing at this address
 /etc/passwd | 404 | there is nothing at this address

@@ -148,6 +148,7 @@ fn a_port_in_use_is_said() {
             shelf: Arc::new(Shelf::default()),
             fetcher: None,
             router: None,
+            names: None,
             pages: None,
             rate: None,
             counters: Arc::new(Counters::default()),

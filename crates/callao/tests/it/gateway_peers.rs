@@ -240,16 +240,21 @@ fn routers_are_told_where_peers_are() {
     for (target, status, message) in [
         ("providers/x", 422, "`x` is not a CID"),
         ("peers/x", 422, "`x` is not a peer ID"),
-        ("ipns/k51", 501, "records of names are not kept here"),
+        ("ipns/k51", 422, "`k51` is not the name of a key"),
+        (
+            "ipns/k51qzi5uqu5dguzwleig8sytsvxqgb6d1wxwquj7oz30lczvhx9m5fk24le4yc",
+            501,
+            "names are not resolved here; ask for /ipfs and a CID",
+        ),
         (
             "other/x",
             404,
-            "routing/v1 has providers/CID and peers/PEER-ID",
+            "routing/v1 has providers/CID, peers/PEER-ID and ipns/NAME",
         ),
         (
             "other",
             404,
-            "routing/v1 has providers/CID and peers/PEER-ID",
+            "routing/v1 has providers/CID, peers/PEER-ID and ipns/NAME",
         ),
     ] {
         let reply = world.get(&format!("/routing/v1/{target}"));
@@ -272,7 +277,7 @@ struct Page;
 
 impl Pages for Page {
     fn has(&self, method: &Method, path: &str) -> bool {
-        path == "/" && (method == Method::GET || method == Method::POST)
+        matches!(path, "/" | "/page") && (method == Method::GET || method == Method::POST)
     }
 
     fn answer(&self, client: Client, request: Request<Incoming>) -> BoxFuture<'_, Response<Body>> {
@@ -303,14 +308,13 @@ fn pages_are_for_this_computer_alone() {
         world.ask("POST", "/", &[("Content-Length", "0")]).text(),
         "true 0"
     );
+    let here = world.address.to_string();
     for headers in [
         [("Host", "evil.example"), ("Accept", "*/*")],
-        [
-            ("Host", "127.0.0.1:8080"),
-            ("Origin", "http://evil.example"),
-        ],
-        [("Host", "127.0.0.1:8080"), ("Origin", "null")],
-        [("Host", "127.0.0.1:8080"), ("Sec-Fetch-Site", "cross-site")],
+        [("Host", "127.0.0.1:1"), ("Accept", "*/*")],
+        [("Host", &*here), ("Origin", "http://evil.example")],
+        [("Host", &*here), ("Origin", "null")],
+        [("Host", &*here), ("Sec-Fetch-Site", "cross-site")],
     ] {
         for method in ["GET", "POST"] {
             let all = [&headers[..], &[("Content-Length", "0")]].concat();
@@ -318,11 +322,22 @@ fn pages_are_for_this_computer_alone() {
             assert_eq!(reply.status, 403, "{headers:?}");
             assert_eq!(
                 reply.text(),
-                "this page is for this computer alone, under the name 127.0.0.1 or localhost\n"
+                "this page is for this computer alone, under the name 127.0.0.1 or localhost and its own port\n"
             );
             assert_eq!(reply.header("access-control-allow-origin"), "");
         }
     }
+    // A link from elsewhere opens the page as a whole, and that one alone.
+    let visit = [
+        ("Sec-Fetch-Site", "cross-site"),
+        ("Sec-Fetch-Mode", "navigate"),
+        ("Sec-Fetch-Dest", "document"),
+    ];
+    assert_eq!(world.ask("GET", "/", &visit).text(), "true 0");
+    assert_eq!(world.ask("GET", "/page", &visit).status, 403);
+    assert_eq!(world.ask("POST", "/", &visit).status, 403);
+    let counted = world.counters.clients();
+    assert!(counted.is_empty(), "pages are not served: {counted:?}");
     assert_eq!(
         world.ask("PUT", "/", &[("Content-Length", "0")]).status,
         405

@@ -259,6 +259,7 @@ impl World {
             shelf,
             fetcher: None,
             router: None,
+            names: None,
             pages: None,
             rate: None,
             counters: Arc::clone(&counters),
@@ -384,7 +385,8 @@ impl Connection {
     pub(crate) fn send(&mut self, method: &str, target: &str, headers: &[(&str, &str)]) {
         let mut head = format!("{method} {target} HTTP/1.1\r\n");
         if !headers.iter().any(|(name, _)| *name == "Host") {
-            head += "Host: 127.0.0.1:8080\r\n";
+            let address = self.0.get_ref().peer_addr().expect("an address");
+            head.extend(["Host: ", &address.to_string(), "\r\n"]);
         }
         for (name, value) in headers {
             head.extend([name, ": ", value, "\r\n"]);

@@ -18,6 +18,7 @@ mod cache_repair;
 mod completions;
 mod dashboard;
 mod dashboard_http;
+mod dashboard_serve;
 mod dashboard_stand;
 mod demo;
 mod discovery;
@@ -51,6 +52,7 @@ mod lock_sums;
 mod locks;
 #[cfg(all(feature = "p2p", target_os = "linux"))]
 mod mdns;
+mod names;
 mod oci;
 #[cfg(feature = "p2p")]
 mod peers;

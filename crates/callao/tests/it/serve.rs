@@ -185,6 +185,31 @@ fn what_is_not_here_is_fetched_from_the_peers_of_the_flags() {
 }
 
 #[test]
+fn a_fetch_that_brings_nothing_leaves_nothing() {
+    let (env, sample) = (TestEnvironment::new(), Sample::random(310, 2 * MIB));
+    // It has the inner nodes, and no leaf.
+    let leaves = 0..sample.layout.leaves().len();
+    let missing = leaves.filter_map(|index| sample.layout.leaf_cid(index));
+    let behaviour = GatewayBehaviour {
+        missing: missing.collect(),
+        ..GatewayBehaviour::default()
+    };
+    let gateway = Gateway::start(vec![sample.file()], Vec::new(), behaviour);
+    let mut command = command(&env, &[]);
+    let serve = serve_with(command.env("IPFS_GATEWAY", gateway.url()));
+    let path = format!("/ipfs/{}", sample.cid());
+    let answer = get(serve.gateway_address(), &path);
+    assert!(answer.status >= 400 || !answer.whole, "{}", answer.text());
+    until("the fetch ends", || {
+        (status(&serve)["fetches"] == json!([])).then_some(())
+    });
+    until("nothing of it is listed", || {
+        (status(&serve)["files"] == json!([])).then_some(())
+    });
+    assert_eq!(env.staging(), [""; 0]);
+}
+
+#[test]
 fn a_guest_is_not_fetched_for() {
     let (env, sample) = (TestEnvironment::new(), Sample::random(305, MIB));
     let gateway = Gateway::start(vec![sample.file()], Vec::new(), GatewayBehaviour::default());

@@ -22,6 +22,22 @@ pub(crate) fn is_car(file: &Path) -> bool {
 
 /// Checks the CAR and, unless it is only to be looked at, registers it. Says what is in it, and gives back its roots.
 pub(crate) fn add(app: &App, file: &Path, only_hash: bool) -> Result<Vec<Cid>, CommandError> {
+    let (car, added) = read(app, file, only_hash)?;
+    show(app, file, &car, &added);
+    Ok(car.roots().to_vec())
+}
+
+/// A CAR that came by the dashboard: as `add FILE.car` does, without a word.
+pub(super) fn register(app: &App, file: &Path) -> Result<json::AddedCar, CommandError> {
+    read(app, file, false).map(|(_, added)| added)
+}
+
+/// Checks every block, and registers it.
+fn read(
+    app: &App,
+    file: &Path,
+    only_hash: bool,
+) -> Result<(CarFile, json::AddedCar), CommandError> {
     let (path, size) = app.named_file(file)?;
     let car = CarFile::open(&path).map_err(|error| {
         CommandError::from(error).hint("to add it as a file of any kind, give it another name")
@@ -47,8 +63,16 @@ pub(crate) fn add(app: &App, file: &Path, only_hash: bool) -> Result<Vec<Cid>, C
     if !only_hash {
         record(app, &host::real_path(&path), &car)?;
     }
-    show(app, file, size, &car);
-    Ok(car.roots().to_vec())
+    let roots = car.roots().iter().map(|root| root_of(&car, root)).collect();
+    let added = json::AddedCar {
+        kind: "result",
+        path: file.display().to_string(),
+        size,
+        blocks: car.block_count(),
+        roots,
+        truncated: car.is_truncated(),
+    };
+    Ok((car, added))
 }
 
 fn record(app: &App, path: &Path, car: &CarFile) -> Result<(), CommandError> {
@@ -65,13 +89,13 @@ fn record(app: &App, path: &Path, car: &CarFile) -> Result<(), CommandError> {
     })?)
 }
 
-fn show(app: &App, file: &Path, size: u64, car: &CarFile) {
-    let roots: Vec<json::CarRoot> = car.roots().iter().map(|root| root_of(car, root)).collect();
+fn show(app: &App, file: &Path, car: &CarFile, added: &json::AddedCar) {
+    let roots = &added.roots;
     app.output.info(format!(
         "{}: {}, {} blocks, {} {}",
         file.display(),
-        human::bytes(size),
-        car.block_count(),
+        human::bytes(added.size),
+        added.blocks,
         roots.len(),
         if roots.len() == 1 { "root" } else { "roots" }
     ));
@@ -87,14 +111,7 @@ fn show(app: &App, file: &Path, size: u64, car: &CarFile) {
         let in_url = Cid::new_v1(cid.codec(), *cid.hash());
         app.output.result(format!("ipfs://{}", cid::text(&in_url)));
     }
-    app.output.json(&json::AddedCar {
-        kind: "result",
-        path: file.display().to_string(),
-        size,
-        blocks: car.block_count(),
-        roots,
-        truncated: car.is_truncated(),
-    });
+    app.output.json(added);
 }
 
 fn root_of(car: &CarFile, root: &Cid) -> json::CarRoot {

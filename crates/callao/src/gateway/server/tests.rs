@@ -71,6 +71,7 @@ fn scene(lan_answers_max: usize) -> Scene {
         shelf: Arc::new(block),
         fetcher: None,
         router: None,
+        names: None,
         pages: None,
         rate: Some(Arc::clone(&rate) as Arc<dyn RateLimit>),
         counters: Arc::new(Counters::default()),
@@ -91,6 +92,7 @@ impl Scene {
     async fn ask(&self, address: [u8; 4], target: &str) -> DuplexStream {
         let client = Client {
             address: SocketAddr::from((address, 1234)),
+            port: 80,
         };
         let (near, mut far) = tokio::io::duplex(1000);
         let seat = Seat::take(&self.gateway, client).expect("a seat");
@@ -156,6 +158,7 @@ async fn one_guest_has_only_so_many_connections() {
     let scene = scene(8);
     let client = |last: u8| Client {
         address: SocketAddr::from(([192, 168, 1, last], 1)),
+        port: 80,
     };
     let seats: Vec<Seat> = (0..CONNECTIONS_PER_GUEST_COUNT_MAX)
         .map(|_| Seat::take(&scene.gateway, client(7)).expect("a seat"))
