@@ -27,6 +27,7 @@ mod fetches;
 mod keeper;
 #[cfg(feature = "p2p")]
 mod key;
+mod kubo;
 mod listen;
 mod log;
 mod metrics;
@@ -154,6 +155,9 @@ async fn serve(
     tell(&world, output, place)?;
     tasks.spawn(server.run(stop.clone()));
     tasks.spawn(keeper.run(stop.clone()));
+    if let Some(herald) = kubo::Herald::new(&world)? {
+        tasks.spawn(herald.run(stop.clone()));
+    }
     tracing::info!(gateway = world.gateway(), peer = world.peer_id(), "ready");
     stop.cancelled().await;
     tracing::info!("stopping");

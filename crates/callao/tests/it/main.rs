@@ -63,6 +63,7 @@ mod publish_serve;
 mod real;
 mod serve;
 mod serve_bad_days;
+mod serve_kubo;
 #[cfg(feature = "p2p")]
 mod serve_peers;
 mod serve_pruned;
