@@ -249,7 +249,7 @@ fn check(what: &str, text: &str) -> Result<(), CommandError> {
     )))
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "p2p"))]
 mod tests {
     use super::*;
     use crate::cli::Common;
@@ -269,7 +269,6 @@ mod tests {
     }
 
     #[test]
-    #[cfg(feature = "p2p")]
     fn discovery_decides_who_is_looked_for() {
         let wish = |discovery| Wish::of(&settings(discovery, false), &[], ALL);
         let (public, lan, none) = (
@@ -285,7 +284,6 @@ mod tests {
     }
 
     #[test]
-    #[cfg(feature = "p2p")]
     fn named_peers_are_asked_whatever_the_discovery() {
         let mut settings = settings(Discovery::None, false);
         settings.peers.connect = vec!["/b".into()];
@@ -295,7 +293,6 @@ mod tests {
     }
 
     #[test]
-    #[cfg(feature = "p2p")]
     fn only_decides_as_well() {
         let public = settings(Discovery::Public, false);
         let lan = Wish::of(&public, &[], |kind| kind == Kind::Lan);

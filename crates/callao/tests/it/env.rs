@@ -89,6 +89,7 @@ impl TestEnvironment {
     }
 
     /// Waits as long as callao does by default: for servers that are slow on purpose.
+    #[cfg(feature = "p2p")]
     pub(crate) fn be_patient(&mut self) {
         self.settings.clear();
     }

@@ -8,7 +8,9 @@ use std::path::Path;
 use callao_testkit::gateway::{Gateway, GatewayBehaviour};
 use callao_testkit::real::Serve;
 
-use crate::env::{Run, Sample, TestEnvironment};
+#[cfg(feature = "p2p")]
+use crate::env::Run;
+use crate::env::{Sample, TestEnvironment};
 use crate::serve_world::{answer, command, get, open, served, status, until};
 
 const MIB: usize = 1 << 20;
