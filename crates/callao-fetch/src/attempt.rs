@@ -369,8 +369,10 @@ impl<'a> Attempt<'a> {
         {
             return self.finish(size);
         }
-        self.hand_out()?;
-        self.check_hope(more_to_come)
+        // One moment for both: a pause that ends between them would look like a source that has nothing to give.
+        let now = self.now();
+        self.hand_out(now)?;
+        self.check_hope(more_to_come, now)
     }
 
     /// Everything is there: hash the rest, and sync meanwhile.
@@ -390,7 +392,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// Fails when there is nobody left who could bring what is missing.
-    fn check_hope(&self, more_to_come: bool) -> Result<(), Error> {
+    fn check_hope(&self, more_to_come: bool, now: Duration) -> Result<(), Error> {
         let working =
             !self.lanes.is_empty() || !self.pieces.is_empty() || self.searching || more_to_come;
         let own = self.own_writes + self.read_backs > 0
@@ -399,7 +401,6 @@ impl<'a> Attempt<'a> {
         if working || own || self.finishing {
             return Ok(());
         }
-        let now = self.now();
         let hopeful = |entry: &&Entry| !entry.health.is_out() && entry.source.traits().spans;
         if self
             .entries

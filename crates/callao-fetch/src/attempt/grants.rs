@@ -66,8 +66,7 @@ impl Attempt<'_> {
     }
 
     /// Gives every source that could do something a span.
-    pub(super) fn hand_out(&mut self) -> Result<(), Error> {
-        let now = self.now();
+    pub(super) fn hand_out(&mut self, now: Duration) -> Result<(), Error> {
         let mut order: Vec<usize> = (0..self.entries.len())
             .filter(|index| self.may_send(*index, now))
             .collect();
