@@ -18,6 +18,8 @@ mod key;
 
 use entry::Entry;
 
+/// The media type of a record (IANA; trustless gateway specification, Delegated Routing V1).
+pub const MEDIA_TYPE: &str = "application/vnd.ipfs.ipns-record";
 /// What is before the data in what is signed.
 const SIGNED_PREFIX: &[u8] = b"ipns-signature:";
 

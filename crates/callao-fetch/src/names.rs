@@ -1,7 +1,7 @@
 //! Signed records of `/ipns` names, as gateways (`/ipns/NAME?format=ipns-record`) and routers (`/routing/v1/ipns/NAME`)
 //! hand them out. Whatever comes is verified here; which of several records counts is decided elsewhere.
 
-use callao_content::ipns::Record;
+use callao_content::ipns::{MEDIA_TYPE, Record};
 use callao_content::limits::IPNS_RECORD_BYTES_MAX;
 use callao_content::{Cid, peer_id};
 use reqwest::Client;
@@ -10,8 +10,6 @@ use url::Url;
 
 use crate::answer::{self, Waits};
 use crate::source::SourceError;
-
-const RECORD_TYPE: &str = "application/vnd.ipfs.ipns-record";
 
 /// A place that may have records.
 #[derive(Debug, Clone)]
@@ -60,14 +58,14 @@ impl Records {
     /// # Errors
     /// It cannot be reached or refuses; [`SourceError::False`]: what it sent is no record of this name.
     pub async fn ask(&self, name: &Cid) -> Result<Option<Record>, SourceError> {
-        let request = self.client.get(self.url(name)).header(ACCEPT, RECORD_TYPE);
+        let request = self.client.get(self.url(name)).header(ACCEPT, MEDIA_TYPE);
         let mut response = answer::send(request, &self.waits).await?;
         match response.status().as_u16() {
             200 => {}
             404 => return Ok(None),
             _ => return Err(answer::refused(response, &self.waits).await),
         }
-        if answer::media_type(response.headers()) != RECORD_TYPE {
+        if answer::media_type(response.headers()) != MEDIA_TYPE {
             // That is how kubo's router says that there is none: 200, and a line of text.
             return Ok(None);
         }

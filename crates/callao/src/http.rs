@@ -1,8 +1,9 @@
 //! What all HTTP clients of this program have in common: patience, name, and the one provider of TLS. Asks nobody.
 
 use callao_fetch::answer::Waits;
-use callao_fetch::client::{ClientOptions, Proxies};
+use callao_fetch::client::{self, ClientOptions, Proxies};
 
+use crate::error::CommandError;
 use crate::settings::Settings;
 
 /// How long servers are waited for.
@@ -21,6 +22,12 @@ pub(crate) fn options(settings: &Settings) -> ClientOptions {
         waits: waits(settings),
         proxies: Proxies::Environment,
     }
+}
+
+/// A client that follows no redirect: what it sends is for one host.
+pub(crate) fn direct(settings: &Settings) -> Result<reqwest::Client, CommandError> {
+    choose_tls();
+    Ok(client::blocks(&options(settings))?)
 }
 
 /// To be called before a client is made.

@@ -3,13 +3,11 @@
 
 use callao_content::cid;
 use callao_content::profile::{Profile, Shape};
-use callao_fetch::client;
 
 use crate::app::App;
 use crate::cli::{PublishArgs, Target};
 use crate::commands::add::{self, measured::Measured};
 use crate::error::CommandError;
-use crate::http;
 use crate::output::json;
 
 mod artifact;
@@ -87,10 +85,4 @@ impl Publishing {
             shape: profile.shape(),
         })
     }
-}
-
-/// Follows no redirect: what is sent is for one host.
-fn client(app: &App) -> Result<reqwest::Client, CommandError> {
-    http::choose_tls();
-    Ok(client::blocks(&http::options(&app.settings))?)
 }

@@ -7,14 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callao_content::{Cid, cid};
-use callao_fetch::client;
 use callao_fetch::kubo_add::KuboDaemon;
 use callao_fetch::source::SourceError;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::World;
-use crate::app::App;
 use crate::cli::Discovery;
 use crate::error::CommandError;
 use crate::get::sources;
@@ -42,10 +40,9 @@ impl Herald {
         if !settings.serve.enabled || settings.discovery != Discovery::Public {
             return Ok(None);
         }
-        http::choose_tls();
         Ok(Some(Herald {
             world: Arc::clone(world),
-            client: client::blocks(&http::options(settings))?,
+            client: http::direct(settings)?,
             due: HashMap::new(),
         }))
     }
@@ -95,7 +92,7 @@ impl Herald {
     }
 
     fn kubo(&self) -> Option<KuboDaemon> {
-        let app: &App = &self.world.app;
+        let app = &self.world.app;
         let (api, _) = sources::kubo_api(app)?;
         let waits = http::waits(&app.settings);
         Some(KuboDaemon::new(self.client.clone(), api, waits))

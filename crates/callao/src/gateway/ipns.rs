@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use callao_content::digest::{Algorithm, Digest};
-use callao_content::ipns::{Record, Target};
+use callao_content::ipns::{MEDIA_TYPE, Record, Target};
 use callao_content::{Cid, peer_id};
 use hyper::{Response, StatusCode, header};
 
@@ -21,7 +21,6 @@ use super::route::Ask;
 use super::server::Gateway;
 use super::{Body, Names, NoRecord, path};
 
-const RECORD_TYPE: &str = "application/vnd.ipfs.ipns-record";
 /// Names that stand for names.
 const HOPS_COUNT_MAX: usize = 8;
 
@@ -180,7 +179,7 @@ fn record_answer(ask: &Ask, record: &Record) -> Response<Body> {
     let mut answer = if conditional::is_known(ask.header(header::IF_NONE_MATCH), &etag) {
         answer::empty(StatusCode::NOT_MODIFIED)
     } else {
-        answer::bytes(StatusCode::OK, RECORD_TYPE, record.bytes().clone())
+        answer::bytes(StatusCode::OK, MEDIA_TYPE, record.bytes().clone())
     };
     let file = format!("{}.ipns-record", peer_id::name_text(record.name()));
     let disposition = path::disposition(ask, &file, true);

@@ -21,7 +21,9 @@ const LARGE_LEAVES: [&str; 3] = [
     "--chunker=size-1048576",
     "--max-file-links=1024",
 ];
-/// callao's name for the same.
+/// callao's name for what `--cid-version=1` makes.
+pub(crate) const SMALL_PROFILE: &str = "kubo-cid-v1";
+/// callao's name for leaves of 1 MiB.
 const LARGE_PROFILE: &str = "unixfs-v1-2025";
 
 /// The two names of a file.
@@ -79,14 +81,8 @@ impl CallaoHolder {
     pub(crate) fn start(scene: &Scene, name: &str, files: &[&Subject]) -> Outcome<Self> {
         let world = scene.lasting(name);
         for file in files {
-            let path = file.path.display().to_string();
-            for profile in ["kubo-cid-v1", LARGE_PROFILE] {
-                let add = ["add", "--no-progress", "--profile", profile, &path];
-                let output = scene.callao_in(&world, &add).output()?;
-                if !output.status.success() {
-                    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-                    return Err(format!("callao add: {text}").into());
-                }
+            for profile in [SMALL_PROFILE, LARGE_PROFILE] {
+                add(scene, &world, file, profile)?;
             }
         }
         let serve = RefCell::new(serve_in(scene, &world)?);
@@ -102,6 +98,18 @@ impl CallaoHolder {
     pub(crate) fn cpu(&self) -> Outcome<f64> {
         process::cpu_seconds(self.serve.borrow_mut().pid())
     }
+}
+
+/// `callao add` of a file, with `world` as its directories.
+pub(crate) fn add(scene: &Scene, world: &Path, file: &Subject, profile: &str) -> Outcome<()> {
+    let path = file.path.display().to_string();
+    let add = ["add", "--no-progress", "--profile", profile, &path];
+    let output = scene.callao_in(world, &add).output()?;
+    if !output.status.success() {
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        return Err(format!("callao add: {text}").into());
+    }
+    Ok(())
 }
 
 /// Starts `callao serve` on loopback with `world` as its directories; what it says goes into the notes.

@@ -1,6 +1,7 @@
-//! What a running process has used so far, from /proc: CPU seconds and resident memory.
+//! Processes that run: what one has used so far, from /proc (CPU seconds and resident memory), and the end of several.
 
 use std::fs;
+use std::process::Child;
 
 use crate::Outcome;
 
@@ -38,4 +39,17 @@ fn of_status(pid: u32, field: &str) -> Outcome<f64> {
         .find_map(|line| line.strip_prefix(field)?.split_whitespace().next())
         .ok_or("the process has ended")?;
     Ok(kib.parse::<f64>()? / 1024.0)
+}
+
+/// Waits for all of them; `what` are those that must not fail, as in "3 of 16 clients failed".
+pub(crate) fn all_succeed(children: Vec<Child>, what: &str) -> Outcome<()> {
+    let all = children.len();
+    let mut failed = 0;
+    for mut child in children {
+        failed += usize::from(!child.wait()?.success());
+    }
+    match failed {
+        0 => Ok(()),
+        _ => Err(format!("{failed} of {all} {what} failed").into()),
+    }
 }

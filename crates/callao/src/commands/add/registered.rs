@@ -32,7 +32,7 @@ pub(super) fn register(app: &App, file: &Path) -> Result<json::AddedCar, Command
     read(app, file, false).map(|(_, added)| added)
 }
 
-/// Checks every block, and registers it.
+/// Checks every block, and registers the CAR unless it is only to be looked at.
 fn read(
     app: &App,
     file: &Path,

@@ -12,7 +12,7 @@ use tokio::runtime::Runtime;
 use url::Url;
 
 use super::upload::FileBytes;
-use super::{Publishing, client, show};
+use super::{Publishing, show};
 use crate::app::App;
 use crate::cli::PublishArgs;
 use crate::commands::add::measured::{self, Measured};
@@ -57,7 +57,11 @@ pub(super) fn run(
     };
     let kubo = Kubo {
         app,
-        daemon: KuboDaemon::new(client(app)?, api.clone(), http::waits(&app.settings)),
+        daemon: KuboDaemon::new(
+            http::direct(&app.settings)?,
+            api.clone(),
+            http::waits(&app.settings),
+        ),
         runtime: new_runtime()?,
         place: api.as_str().trim_end_matches('/').to_string(),
         publishing: Publishing::of(args)?,

@@ -19,12 +19,13 @@ use crate::commands::add::measured::{self, Measured};
 use crate::error::CommandError;
 use crate::exit_code::ExitCode;
 use crate::get::run::new_runtime;
+use crate::http;
 use crate::output::{human, json};
 use crate::registries::{self, Registries};
 
+use super::Publishing;
 use super::artifact::{self, Artifact, Document};
 use super::upload::{FileBytes, Session, SmallBytes, Unwatched};
-use super::{Publishing, client};
 
 /// Where it goes, and with what.
 struct Push<'a> {
@@ -46,7 +47,7 @@ pub(super) fn run(
         artifacts.push(named(app, *arch, file)?);
     }
     let registries = Registries::new(app, &args.registries)?;
-    let registry = registries.open(client(app)?, reference, true)?;
+    let registry = registries.open(http::direct(&app.settings)?, reference, true)?;
     let push = Push {
         app,
         reference,

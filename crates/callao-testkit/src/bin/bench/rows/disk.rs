@@ -64,10 +64,9 @@ pub(super) fn run(scene: &Scene) -> Outcome<Section> {
     );
     scene.fresh()?;
     Ok(Section {
-        mib: None,
-        samples: Vec::new(),
         claims,
         notes: vec![note],
+        ..Section::default()
     })
 }
 

@@ -4,6 +4,7 @@
 use callao_testkit::real::{Network, Nginx, NginxOptions, Serve};
 
 use crate::Outcome;
+use crate::peers::{SMALL_PROFILE, add};
 use crate::report::{Claim, Goal, Section};
 use crate::rounds::{Variant, interleave};
 use crate::scene::Scene;
@@ -17,11 +18,7 @@ pub(super) fn run(scene: &Scene) -> Outcome<Section> {
     let nginx = Nginx::start_on(&network, HOLDER, &scene.files(), &NginxOptions::default());
     let nginx = nginx.ok_or("there is no nginx")?;
     let world = scene.lasting("holder-first");
-    let path = leaf.path.display().to_string();
-    let added = scene.callao_in(&world, &["add", &path]).output()?;
-    if !added.status.success() {
-        return Err(String::from_utf8_lossy(&added.stderr).into_owned().into());
-    }
+    add(scene, &world, leaf, SMALL_PROFILE)?;
     let serve = scene.callao_in(
         &world,
         &[

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::Outcome;
 use crate::measure;
 use crate::peers::{CallaoHolder, bitswap_from};
-use crate::process::{cpu_seconds, peak_mib, resident_mib};
+use crate::process::{all_succeed, cpu_seconds, peak_mib, resident_mib};
 use crate::report::{Claim, Goal, Section};
 use crate::scene::{Scene, Subject};
 
@@ -62,10 +62,9 @@ pub(super) fn run(scene: &Scene) -> Outcome<Section> {
     );
     scene.fresh()?;
     Ok(Section {
-        mib: None,
-        samples: Vec::new(),
         claims,
         notes: vec![note],
+        ..Section::default()
     })
 }
 
@@ -91,13 +90,7 @@ fn everyone_by_bitswap(scene: &Scene, image: &Subject, address: &str) -> Outcome
         command.stdout(std::process::Stdio::null());
         clients.push(command.spawn()?);
     }
-    let mut failed = 0;
-    for mut client in clients {
-        failed += usize::from(!client.wait()?.success());
-    }
-    if failed > 0 {
-        return Err(format!("{failed} of {CLIENTS_COUNT} clients failed").into());
-    }
+    all_succeed(clients, "clients")?;
     Ok(started.elapsed().as_secs_f64())
 }
 

@@ -9,6 +9,7 @@ use std::time::Instant;
 use callao_testkit::real::{Daemon, Kubo, Network, Nginx, NginxOptions, Serve};
 
 use crate::Outcome;
+use crate::process::all_succeed;
 use crate::report::{Claim, Goal, Section};
 use crate::rounds::median;
 use crate::scene::{Scene, Subject};
@@ -62,10 +63,9 @@ pub(super) fn run(scene: &Scene) -> Outcome<Section> {
     ];
     scene.fresh()?;
     Ok(Section {
-        mib: None,
-        samples: Vec::new(),
         claims,
         notes: vec![note],
+        ..Section::default()
     })
 }
 
@@ -124,14 +124,8 @@ fn round(scene: &Scene, origin: &Origin, image: &Subject) -> Outcome<f64> {
         let mut get = on(scene, origin, host, &line);
         fetching.push(get.stdout(Stdio::null()).stderr(log).spawn()?);
     }
-    let mut failed = 0;
-    for mut one in fetching {
-        failed += usize::from(!one.wait()?.success());
-    }
-    match failed {
-        0 => Ok(begun.elapsed().as_secs_f64()),
-        _ => Err(format!("{failed} of {HOSTS} hosts failed").into()),
-    }
+    all_succeed(fetching, "hosts")?;
+    Ok(begun.elapsed().as_secs_f64())
 }
 
 fn world(scene: &Scene, host: u8) -> PathBuf {
