@@ -191,6 +191,40 @@ pub enum Error {
         /// Why, and what would help.
         reason: &'static str,
     },
+    /// A field that says what no machine can be.
+    #[error("template {name}, line {line}: {field} {reason}")]
+    BadField {
+        /// The template.
+        name: String,
+        /// Line, from 1.
+        line: usize,
+        /// The field, such as `mounts[0].mountPoint`.
+        field: String,
+        /// Why, and what would be right.
+        reason: String,
+    },
+    /// Something that Lima can do and callao cannot.
+    #[error("template {name}, line {line}: {field}{} is not supported: {help}", valued(.value.as_deref()))]
+    Unsupported {
+        /// The template.
+        name: String,
+        /// Line, from 1.
+        line: usize,
+        /// The field.
+        field: String,
+        /// The value, where it is the value that is not supported.
+        value: Option<String>,
+        /// What would help.
+        help: &'static str,
+    },
+    /// An option of the command line that fits no machine, or not this one.
+    #[error("{option} {reason}")]
+    BadOption {
+        /// The option.
+        option: &'static str,
+        /// Why, and what would be right.
+        reason: String,
+    },
     /// A list with an absurd number of entries.
     #[error("template {name}, line {line}: {field} has {count} entries; at most {max} are read")]
     TooMany {
@@ -263,6 +297,10 @@ fn listed(arches: &[Arch]) -> String {
         .map(|arch| arch.name())
         .collect::<Vec<_>>()
         .join(", ")
+}
+
+fn valued(value: Option<&str>) -> String {
+    value.map_or_else(String::new, |value| format!(" `{value}`"))
 }
 
 fn chained(chain: &[String]) -> String {

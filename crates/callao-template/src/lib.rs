@@ -16,6 +16,7 @@ mod keys;
 pub mod limits;
 pub mod load;
 pub mod locator;
+pub mod machine;
 mod merge;
 mod model;
 mod parse;

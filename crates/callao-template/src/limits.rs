@@ -40,6 +40,36 @@ pub const LOCATOR_BYTES_MAX: usize = 4 * 1024;
 /// Most entries in each of `images`, `containerd.archives` and `archives`.
 pub const FILES_COUNT_MAX: usize = 1_000;
 
+/// Most CPUs of a machine: what `q35` has without an IOMMU.
+pub const CPUS_COUNT_MAX: u32 = 255;
+
+/// Least memory of a machine: no Linux with cloud-init boots with less.
+pub const MEMORY_BYTES_MIN: u64 = 32 * 1024 * 1024;
+
+/// Most memory or disk of a machine, far above what QEMU can give.
+pub const SIZE_BYTES_MAX: u64 = 1 << 60;
+
+/// Longest login name: what `useradd` takes.
+pub const USER_NAME_BYTES_MAX: usize = 32;
+
+/// Longest path of a unix socket, without the NUL at its end (`UNIX_PATH_MAX` of Linux is 108 with it).
+pub const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+/// Most ports of one static forward: each of them listens from the start.
+pub const STATIC_PORTS_COUNT_MAX: u16 = 1_000;
+
+/// Largest and default size of the queue of a virtiofs device (`DefaultVirtiofsQueueSize` of Lima).
+pub const VIRTIOFS_QUEUE_COUNT_MAX: u32 = 1_024;
+
+/// Deepest nesting of parentheses in a condition. Lima's own templates need 1.
+pub const CONDITION_DEPTH_MAX: usize = 8;
+
+/// Longest name of an instance (`pkg/identifiers` of Lima).
+pub const INSTANCE_NAME_BYTES_MAX: usize = 76;
+
+/// Longest host name that Linux takes is 64; a label of DNS has one less.
+pub const HOST_NAME_BYTES_MAX: usize = 63;
+
 /// Most warnings about one template; the last one counts the rest.
 pub const WARNINGS_COUNT_MAX: usize = 20;
 

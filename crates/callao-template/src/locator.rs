@@ -116,7 +116,7 @@ fn directory(path: &str) -> &str {
 }
 
 /// The path without `.`, doubled slashes and what `..` takes back.
-fn clean(path: &str) -> String {
+pub(crate) fn clean(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {
         match part {

@@ -4,6 +4,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use callao_content::cid::Cid;
 use callao_content::digest::Digest;
 
@@ -112,7 +114,8 @@ pub struct Image {
 }
 
 /// Lima's architectures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Arch {
     /// `x86_64`, also understood as `amd64`.
     X86_64,

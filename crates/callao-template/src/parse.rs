@@ -57,7 +57,7 @@ pub(crate) fn check(root: &Node) -> Result<(), Error> {
 }
 
 /// Reads nodes.
-struct Reader;
+pub(crate) struct Reader;
 
 impl Reader {
     fn template(&self, root: &Node, name: &str) -> Result<Template, Error> {
@@ -216,7 +216,7 @@ impl Reader {
         })
     }
 
-    fn list<T>(
+    pub(crate) fn list<T>(
         &self,
         parent: &Node,
         key: &str,
@@ -245,7 +245,7 @@ impl Reader {
             .collect()
     }
 
-    fn map(&self, node: &Node, field: &str) -> Result<(), Error> {
+    pub(crate) fn map(&self, node: &Node, field: &str) -> Result<(), Error> {
         match &node.value {
             Value::Map(_) => Ok(()),
             _ => Err(self.wrong(node, field, "a mapping")),
@@ -253,7 +253,12 @@ impl Reader {
     }
 
     /// A short scalar as written; an empty one counts as absent, as in limactl.
-    fn text<'t>(&self, parent: &'t Node, key: &str, field: &str) -> Result<Option<&'t str>, Error> {
+    pub(crate) fn text<'t>(
+        &self,
+        parent: &'t Node,
+        key: &str,
+        field: &str,
+    ) -> Result<Option<&'t str>, Error> {
         let Some(node) = parent.get(key) else {
             return Ok(None);
         };
@@ -265,7 +270,12 @@ impl Reader {
         }
     }
 
-    fn boolean(&self, parent: &Node, key: &str, field: &str) -> Result<Option<bool>, Error> {
+    pub(crate) fn boolean(
+        &self,
+        parent: &Node,
+        key: &str,
+        field: &str,
+    ) -> Result<Option<bool>, Error> {
         match parent.get(key).map(|node| (node, &node.value)) {
             None => Ok(None),
             Some((
@@ -279,7 +289,7 @@ impl Reader {
         }
     }
 
-    fn wrong(&self, node: &Node, field: &str, expected: &'static str) -> Error {
+    pub(crate) fn wrong(&self, node: &Node, field: &str, expected: &'static str) -> Error {
         Error::WrongType {
             name: node.template.to_string(),
             line: node.line,
