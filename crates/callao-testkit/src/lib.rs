@@ -2,8 +2,8 @@
 //!
 //! [`image`] makes bytes; [`origin`], [`gateway`], [`kubo`], [`router`] and [`registry`] are servers on loopback that can
 //! misbehave in every way a real one does; [`delay`] puts a server far away; [`real`] starts the real nginx, kubo and
-//! docker-registry, finds oras, and waits for `callao serve`. Knows of the product only `callao-content`, and checks nothing
-//! itself: what it serves may be wrong on purpose.
+//! docker-registry, finds oras and the guests that machines are tested with, and waits for `callao serve`. Knows of the
+//! product only `callao-content`, and checks nothing itself: what it serves may be wrong on purpose.
 //!
 //! Every fake runs on a thread of its own with a runtime of its own, so it works from blocking tests and from async ones
 //! alike, and ends when it is dropped.

@@ -5,6 +5,7 @@
 //! and ends, by its process id, when dropped.
 
 pub mod chromium;
+pub mod guest;
 pub mod kubo;
 pub mod netns;
 pub mod nginx;
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub use chromium::Chromium;
+pub use guest::TinyGuest;
 pub use kubo::{Daemon, Kubo};
 pub use netns::Network;
 pub use nginx::{Nginx, NginxOptions};

@@ -26,12 +26,13 @@ const NOT_WANTED: [&str; 4] = [
 const RUST_FOLDERS: [&str; 3] = ["crates", "tests", "fuzz"];
 
 /// Built, downloaded or foreign; nothing in them is ours.
-const SKIPPED_FOLDERS: [&str; 6] = [
+const SKIPPED_FOLDERS: [&str; 7] = [
     "target",
     ".git",
     "fuzz/target",
     "fuzz/corpus",
     "fuzz/artifacts",
+    "tests/guests",
     "tests/peers/bin",
 ];
 
