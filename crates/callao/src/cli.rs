@@ -17,6 +17,7 @@ mod serve;
 mod service;
 mod sources;
 mod template;
+mod vm;
 
 pub use add::AddArgs;
 pub use cache::{CacheCommand, PruneArgs, RepairArgs, VerifyArgs};
@@ -30,17 +31,33 @@ pub use serve::ServeArgs;
 pub use service::{InstallArgs, ServiceCommand};
 pub use sources::{Discovery, Kind, RegistryArgs, SourceArgs};
 pub use template::TemplateArgs;
+pub use vm::{
+    Containerd, CopyArgs, CreateArgs, DeleteArgs, EditArgs, ListArgs, Log, LogsArgs,
+    MachineCommand, NewArgs, RestartArgs, ShellArgs, SshConfigArgs, StartArgs, StopArgs,
+    SuperviseArgs,
+};
 
 const AFTER_HELP: &str = "\
 Examples:
   callao get template.yaml          every file of a template, into Lima's cache
   callao get https://host/a.img --digest sha256:...
   callao get ipfs://bafy.../a.img   from gateways, a kubo on this computer, a CAR
+  callao start template.yaml        a virtual machine of it; callao shell NAME
   callao lock template.yaml         digest and CID of every file, into the template
   callao add disk.img               digest, CID, and the lines for a template
   callao demo                       see it at work, without network
 
 `callao COMMAND --help` tells more about a command, `callao man` everything.";
+
+const DEMO_AFTER_HELP: &str = "\
+Without --vm an image is made and fetched from servers that are slow or lie. With
+--vm it is one of yours: any cloud image does that has sshd and cloud-init, and boots
+by BIOS on x86_64; scripts/make-tiny-image of callao's sources makes the smallest one.
+QEMU and ssh are needed for that (exit code 9 without).
+
+Examples:
+  callao demo
+  callao demo --vm debian-12-genericcloud-amd64.qcow2";
 
 const COMPLETIONS_AFTER_HELP: &str = "\
 Commands, flags, files, template:NAME and URLs that are in the cache complete.
@@ -95,6 +112,9 @@ pub enum Command {
     Add(AddArgs),
     /// Run limactl with its files fetched and verified beforehand
     Lima(Box<LimaArgs>),
+    /// Virtual machines.
+    #[command(flatten)]
+    Machine(MachineCommand),
     /// Write the digest and the CID of every file into a template
     Lock(Box<LockArgs>),
     /// Publish files by `callao serve`, to an OCI registry, to a kubo, or into a CAR
@@ -123,10 +143,14 @@ pub enum Command {
 
 /// `callao demo`.
 #[derive(Debug, Clone, Args)]
+#[command(after_help = DEMO_AFTER_HELP)]
 pub struct DemoArgs {
     /// Size of the image to make, such as 256MiB
-    #[arg(long, default_value = "256MiB")]
+    #[arg(long, default_value = "256MiB", conflicts_with = "vm")]
     pub size: String,
+    /// Boot a virtual machine from this image, which comes over IPFS from the demo's own node
+    #[arg(long, value_name = "IMAGE")]
+    pub vm: Option<PathBuf>,
     /// Keep the directory and say where it is
     #[arg(long)]
     pub keep: bool,

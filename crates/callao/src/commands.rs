@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::app::App;
-use crate::cli::{CacheCommand, Cli, Command};
+use crate::cli::{CacheCommand, Cli, Command, MachineCommand};
 use crate::error::CommandError;
 use crate::host::Host;
 use crate::output::Output;
@@ -23,6 +23,7 @@ mod peers;
 mod publish;
 mod serve;
 mod service;
+pub(crate) mod vm;
 
 /// Does what the command line says.
 pub(crate) fn run(host: Host, cli: Cli, output: &Arc<Output>) -> Result<(), CommandError> {
@@ -35,6 +36,16 @@ pub(crate) fn run(host: Host, cli: Cli, output: &Arc<Output>) -> Result<(), Comm
         Command::Lock(args) => {
             let overrides = Overrides::of(&args.sources);
             lock::run(&App::new(host, common, &overrides, output)?, &args)
+        }
+        Command::Machine(command) => {
+            let overrides = vm::overrides(&command);
+            // A supervisor writes a log of its own.
+            let silent = Arc::new(Output::silent());
+            let output = match command {
+                MachineCommand::Supervise(_) => &silent,
+                _ => output,
+            };
+            vm::run(&App::new(host, common, &overrides, output)?, &command)
         }
         Command::Add(args) => add::run(
             &App::new(host, common, &Overrides::default(), output)?,

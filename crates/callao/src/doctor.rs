@@ -7,6 +7,7 @@ use crate::app::App;
 use crate::cli::SourceArgs;
 use crate::error::CommandError;
 use crate::exit_code::ExitCode;
+use crate::template;
 
 pub(crate) mod facts;
 mod here;
@@ -117,8 +118,14 @@ pub(crate) fn findings(app: &App, args: &SourceArgs) -> Result<Vec<Finding>, Com
     all.push(judge::proxies(&here::proxies(app)));
     all.push(judge::certificates(&here::certificates(app)));
     all.push(judge::clock(&network.clock));
-    all.push(judge::qemu(&machine::qemu(app)));
-    all.extend(machine::kvm(app).map(|facts| judge::kvm(&facts)));
+    match template::host_arch(app) {
+        Ok(arch) => {
+            all.push(judge::qemu(&machine::qemu(app, arch)?));
+            all.push(judge::ssh(&machine::ssh(app)));
+            all.extend(machine::kvm(app, arch).map(|facts| judge::kvm(&facts)));
+        }
+        Err(error) => all.push(Finding::note("QEMU", error.message)),
+    }
     app.interrupt.check()?;
     Ok(all)
 }

@@ -12,6 +12,14 @@ pub const CALLAO_OFFLINE: &str = "CALLAO_OFFLINE";
 pub const CALLAO_LOCK_SECONDS: &str = "CALLAO_LOCK_SECONDS";
 /// The limactl to work with, instead of the first one on `PATH`.
 pub const CALLAO_LIMACTL: &str = "CALLAO_LIMACTL";
+/// `auto`, `kvm` or `tcg`: what runs the guests.
+pub const CALLAO_ACCELERATOR: &str = "CALLAO_ACCELERATOR";
+/// The QEMU for x86_64 guests, with arguments; Lima reads it too.
+pub const QEMU_SYSTEM_X86_64: &str = "QEMU_SYSTEM_X86_64";
+/// The QEMU for aarch64 guests, with arguments; Lima reads it too.
+pub const QEMU_SYSTEM_AARCH64: &str = "QEMU_SYSTEM_AARCH64";
+/// The ssh client, with arguments; Lima reads it too.
+pub const SSH: &str = "SSH";
 /// Lima's directory: instances, templates, settings.
 pub const LIMA_HOME: &str = "LIMA_HOME";
 /// Set by the completion scripts: the shell that wants to know how a command line can go on.
@@ -28,7 +36,7 @@ pub const IPFS_PATH: &str = "IPFS_PATH";
 pub const XDG_CACHE_HOME: &str = "XDG_CACHE_HOME";
 /// Base of the configuration directory.
 pub const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
-/// Base of the data directory: files that came by the dashboard.
+/// Base of the data directory: virtual machines, and files that came by the dashboard.
 pub const XDG_DATA_HOME: &str = "XDG_DATA_HOME";
 /// Base of the state directory: the key of the node, and where the running daemon is found.
 pub const XDG_STATE_HOME: &str = "XDG_STATE_HOME";
@@ -80,6 +88,15 @@ pub const TABLE: &[(&str, &str)] = &[
         "the limactl to work with (default: the first one on PATH)",
     ),
     (
+        CALLAO_ACCELERATOR,
+        "auto, kvm or tcg: what runs virtual machines",
+    ),
+    (
+        "QEMU_SYSTEM_X86_64, QEMU_SYSTEM_AARCH64",
+        "the QEMU to run, with arguments (default: the first one on PATH)",
+    ),
+    (SSH, "the ssh client to use, with arguments"),
+    (
         LIMA_HOME,
         "Lima's directory: instances, _templates/, _config/ (default ~/.lima)",
     ),
@@ -96,6 +113,10 @@ pub const TABLE: &[(&str, &str)] = &[
     (
         XDG_CONFIG_HOME,
         "base of callao/config.toml (default ~/.config)",
+    ),
+    (
+        XDG_DATA_HOME,
+        "base of callao/, where virtual machines are (default ~/.local/share)",
     ),
     (
         XDG_STATE_HOME,

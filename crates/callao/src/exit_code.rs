@@ -24,7 +24,7 @@ pub enum ExitCode {
     Locked,
     /// The template is wrong or not supported.
     Template,
-    /// A virtual machine failed (no command of this version uses it).
+    /// A virtual machine failed, or is not in a state for what was asked.
     Machine,
     /// SIGINT or SIGTERM.
     Interrupted,

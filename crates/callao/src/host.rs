@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{env_vars, process};
 
+pub(crate) mod machine;
 mod secret;
 
 pub use secret::{
@@ -265,18 +266,6 @@ pub fn may_write(dir: &Path) -> std::io::Result<()> {
     Ok(rustix::fs::access(dir, wanted)?)
 }
 
-/// Why a device cannot be opened for reading and writing.
-///
-/// # Errors
-/// The reason.
-pub fn may_use(device: &Path) -> std::io::Result<()> {
-    let opened = std::fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(device);
-    opened.map(drop)
-}
-
 /// The owner's number and the mode of a path; `None` when there is nothing.
 pub fn owner_and_mode(path: &Path) -> Option<(u32, u32)> {
     use std::os::unix::fs::MetadataExt;
@@ -404,6 +393,69 @@ fn file_with(bytes: &[u8]) -> std::io::Result<std::fs::File> {
     file.write_all(bytes)?;
     file.rewind()?;
     Ok(file)
+}
+
+/// Whether somebody sits in front of this process.
+pub(crate) fn stdin_and_stdout_are_terminals() -> bool {
+    std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
+}
+
+/// Becomes independent of the terminal that this process was started from: its end, and its signals, are those of others.
+/// A process that leads a group already stays where it is.
+pub(crate) fn leave_terminal() {
+    let _ = rustix::process::setsid();
+}
+
+/// What is in a file from a place on.
+pub(crate) enum Piece {
+    /// Bytes, at most as many as were asked for; none: the place is its end.
+    Bytes(Vec<u8>),
+    /// The file ends before this place.
+    Shorter,
+}
+
+/// Reads a piece of a file. One that is not there is empty.
+///
+/// # Errors
+/// It cannot be read.
+pub(crate) fn read_at(path: &Path, at: u64, bytes_max: usize) -> std::io::Result<Piece> {
+    use std::os::unix::fs::FileExt;
+    let file = match std::fs::File::open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(Piece::Bytes(Vec::new()));
+        }
+        opened => opened?,
+    };
+    if file.metadata()?.len() < at {
+        return Ok(Piece::Shorter);
+    }
+    let mut bytes = vec![0; bytes_max];
+    let read = file.read_at(&mut bytes, at)?;
+    bytes.truncate(read);
+    Ok(Piece::Bytes(bytes))
+}
+
+/// Starts a program that outlives this one and its terminal: it reads nothing, and what it says is added to a file.
+///
+/// # Errors
+/// It cannot be started, or the file not be opened.
+pub(crate) fn start_detached(
+    program: &Path,
+    arguments: &[OsString],
+    log: &Path,
+) -> std::io::Result<std::process::Child> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let said = std::fs::File::options()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(log)?;
+    std::process::Command::new(program)
+        .args(arguments)
+        .stdin(std::process::Stdio::null())
+        .stdout(said.try_clone()?)
+        .stderr(said)
+        .spawn()
 }
 
 /// The names in a directory, sorted; none where it cannot be read.

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use callao_vm::qemu::accel::{Accel, Choice};
+
 use crate::cli::{Common, Discovery, SourceArgs};
 use crate::env_vars;
 use crate::error::CommandError;
@@ -50,6 +52,8 @@ pub struct Settings {
     pub allow_http: Vec<String>,
     /// `REGISTRY=HOST`: token servers of another name.
     pub token_servers: Vec<String>,
+    /// What runs virtual machines.
+    pub accelerator: Choice,
     /// How long to wait for a lock.
     pub lock_wait: Duration,
     /// Time to open a connection.
@@ -135,6 +139,8 @@ struct File {
     #[serde(default)]
     registries: Registries,
     #[serde(default)]
+    machines: Machines,
+    #[serde(default)]
     locks: Locks,
     #[serde(default)]
     network: Network,
@@ -183,6 +189,12 @@ struct Registries {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct Machines {
+    accelerator: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Locks {
     wait_seconds: Option<u64>,
 }
@@ -215,6 +227,10 @@ impl File {
         let (mine, theirs) = (&mut self.registries, stronger.registries);
         over(&mut mine.allow_http, theirs.allow_http);
         over(&mut mine.token_servers, theirs.token_servers);
+        over(
+            &mut self.machines.accelerator,
+            stronger.machines.accelerator,
+        );
         over(&mut self.locks.wait_seconds, stronger.locks.wait_seconds);
         over(
             &mut self.network.connect_seconds,
@@ -288,6 +304,7 @@ impl File {
             .repository
             .filter(|text| !text.is_empty())
             .map(|text| host.path(&text));
+        let accelerator = accelerator(host, self.machines.accelerator.as_deref())?;
         let lock_seconds = overrides
             .lock_seconds
             .or(self.locks.wait_seconds)
@@ -310,11 +327,29 @@ impl File {
             serve: self.serve.decide()?,
             allow_http: self.registries.allow_http.unwrap_or_default(),
             token_servers: self.registries.token_servers.unwrap_or_default(),
+            accelerator,
             lock_wait: Duration::from_secs(lock_seconds),
             connect: seconds("network.connect_seconds", self.network.connect_seconds)?,
             answer: seconds("network.answer_seconds", self.network.answer_seconds)?,
             stall: seconds("network.stall_seconds", self.network.stall_seconds)?,
         })
+    }
+}
+
+/// The variable counts more than the file.
+fn accelerator(host: &Host, in_file: Option<&str>) -> Result<Choice, CommandError> {
+    let named = host.text_variable(env_vars::CALLAO_ACCELERATOR);
+    let (from, text) = match &named {
+        Some(text) => ("$CALLAO_ACCELERATOR", text.as_str()),
+        None => ("machines.accelerator", in_file.unwrap_or("auto")),
+    };
+    match text {
+        "auto" => Ok(Choice::Auto),
+        "kvm" => Ok(Choice::Force(Accel::Kvm)),
+        "tcg" => Ok(Choice::Force(Accel::Tcg)),
+        other => Err(CommandError::usage(format!(
+            "{from} is `{other}`; it is auto, kvm or tcg"
+        ))),
     }
 }
 
@@ -442,6 +477,12 @@ mod tests {
         assert_eq!(
             error.message,
             "$CALLAO_DISCOVERY is `all`; it is public, lan or none"
+        );
+        let wrong = Host::with_variables([("HOME", "/nowhere"), ("CALLAO_ACCELERATOR", "hvf")]);
+        let error = resolve(&wrong, &Overrides::default()).expect_err("no such accelerator");
+        assert_eq!(
+            error.message,
+            "$CALLAO_ACCELERATOR is `hvf`; it is auto, kvm or tcg"
         );
         assert!(parse("no_such_key = 1", Path::new("f")).is_err());
         assert!(parse("discovery = \"all\"", Path::new("f")).is_err());

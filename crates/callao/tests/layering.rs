@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Crate, then what it may depend on among our own.
-const EDGES: [(&str, &[&str]); 7] = [
+const EDGES: [(&str, &[&str]); 8] = [
     (
         "callao",
         &[
@@ -20,8 +20,10 @@ const EDGES: [(&str, &[&str]); 7] = [
             "callao-p2p",
             "callao-store",
             "callao-template",
+            "callao-vm",
         ],
     ),
+    ("callao-vm", &["callao-content", "callao-template"]),
     (
         "callao-p2p",
         &["callao-content", "callao-fetch", "callao-store"],

@@ -1,6 +1,7 @@
-//! `callao demo`: tells the story, checks every claim on the way, and fails if one is not true.
+//! `callao demo`: tells the story, checks every claim on the way, and fails if one is not true. The story of a virtual
+//! machine is in `machine`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,8 +12,9 @@ use callao_store::disk::{Disk, DiskFile, RealDisk};
 use callao_store::places::Places;
 
 use crate::cli::DemoArgs;
-use crate::demo::child::{self, Run};
+use crate::demo::child::Run;
 use crate::demo::gateway::Gateway;
+use crate::demo::get::get;
 use crate::demo::mirror::Mirror;
 use crate::demo::server::Server;
 use crate::demo::{copy, image};
@@ -20,6 +22,8 @@ use crate::error::CommandError;
 use crate::exit_code::ExitCode;
 use crate::host::{self, Host};
 use crate::output::{Output, human};
+
+mod machine;
 
 const MIB: u64 = 1024 * 1024;
 const SIZE_BYTES_MIN: u64 = 16 * MIB;
@@ -33,7 +37,10 @@ const LIE_EVERY_BYTES: u64 = 8 * MIB;
 /// What a kill may cost: bytes that were on their way.
 const LOST_BYTES_MAX: u64 = 32 * MIB;
 
-pub(crate) fn run(host: &Host, args: &DemoArgs, output: &Output) -> Result<(), CommandError> {
+pub(crate) fn run(host: &Host, args: &DemoArgs, output: &Arc<Output>) -> Result<(), CommandError> {
+    if let Some(image) = &args.vm {
+        return machine::run(host, image, args.keep, output);
+    }
     let size = human::parse_size(&args.size).ok_or_else(|| {
         CommandError::usage(format!("--size is `{}`; write it like 256MiB", args.size))
     })?;
@@ -42,22 +49,34 @@ pub(crate) fn run(host: &Host, args: &DemoArgs, output: &Output) -> Result<(), C
             "--size must be between 16MiB and 16GiB",
         ));
     }
-    let home =
+    in_throw_away_dir(args.keep, output, |home| {
+        Story::begin(host, output, home.to_owned(), size).and_then(|story| story.tell())
+    })
+}
+
+/// Tells a story in a directory of its own, which is gone afterwards unless somebody wants to `keep` it.
+fn in_throw_away_dir(
+    keep: bool,
+    output: &Output,
+    tell: impl FnOnce(&Path) -> Result<(), CommandError>,
+) -> Result<(), CommandError> {
+    let dir =
         host::new_temporary_dir("callao-demo").map_err(failed("make a throw-away directory"))?;
-    let told = Story::begin(host, output, home.clone(), size).and_then(|story| story.tell());
-    if args.keep {
-        output.result(format!("Everything is kept in {}", home.display()));
-    } else {
-        host::remove_tree(&home).map_err(|error| CommandError::io("remove", &home, &error))?;
+    let told = tell(&dir);
+    if keep {
+        output.result(format!("Everything is kept in {}", dir.display()));
+        return told;
     }
-    told
+    let removed = host::remove_tree(&dir).map_err(|error| CommandError::io("remove", &dir, &error));
+    // What went wrong first is what is to be told.
+    told.and(removed)
 }
 
 /// The stage.
 struct Story<'a> {
     host: &'a Host,
     output: &'a Output,
-    home: std::path::PathBuf,
+    home: PathBuf,
     file: Arc<dyn DiskFile>,
     layout: Arc<Layout>,
     digest: Digest,
@@ -71,7 +90,7 @@ impl<'a> Story<'a> {
     fn begin(
         host: &'a Host,
         output: &'a Output,
-        home: std::path::PathBuf,
+        home: PathBuf,
         size: u64,
     ) -> Result<Self, CommandError> {
         output.result("1. An image, and three servers on loopback that have it");
@@ -316,8 +335,7 @@ impl<'a> Story<'a> {
         let copied = copy::over_http(&fast.url(), &target).map_err(failed("copy over HTTP"))?;
         let home = self.home.join("second");
         let arguments = self.arguments(&format!("{}/demo.img", fast.url()), &[]);
-        let run = child::get(&self.host.program, &home, &arguments, None)
-            .map_err(failed("run callao"))?;
+        let run = get(&self.host.program, &home, &arguments, None).map_err(failed("run callao"))?;
         claim(
             run.status.success(),
             "the fetch from the fast mirror failed",
@@ -353,7 +371,7 @@ impl<'a> Story<'a> {
         kill_at: Option<u64>,
     ) -> Result<Run, CommandError> {
         let arguments = self.arguments(location, places);
-        let run = child::get(&self.host.program, &self.home, &arguments, kill_at)
+        let run = get(&self.host.program, &self.home, &arguments, kill_at)
             .map_err(failed("run callao"))?;
         if run.status.success() || run.killed_at.is_some() {
             Ok(run)

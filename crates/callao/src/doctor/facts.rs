@@ -1,5 +1,7 @@
 //! What is known of this computer before anybody judges it: plain data.
 
+use callao_vm::qemu::accel::{self, AccelError, Chosen};
+
 use crate::cli::Discovery;
 use crate::explain::ask::{Asked, AskedRouter};
 
@@ -149,26 +151,31 @@ pub(crate) enum CertificateFacts {
     Missing,
 }
 
-/// QEMU.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct QemuFacts {
-    pub(crate) program: String,
-    pub(crate) path: Option<String>,
-    pub(crate) version: Option<String>,
-    pub(crate) has_img: bool,
-    /// UEFI firmware.
-    pub(crate) firmware: Option<String>,
-    /// Whether this architecture boots by UEFI only.
-    pub(crate) needs_firmware: bool,
+/// A program or file that virtual machines need.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Tool {
+    /// It can be used: what it is.
+    Found(String),
+    /// It is not there: what `callao start` says.
+    Missing(String),
+    /// It is there, or somebody names it, and it cannot be used: what `callao start` says.
+    Unusable(String),
 }
 
-/// Hardware virtualisation of Linux.
-#[derive(Debug, Clone, Default)]
+/// QEMU for guests of this computer's architecture.
+#[derive(Debug, Clone)]
+pub(crate) struct QemuFacts {
+    pub(crate) system: Tool,
+    /// The tool for disk images.
+    pub(crate) img: Tool,
+    /// UEFI firmware.
+    pub(crate) firmware: Tool,
+}
+
+/// What runs guests of this computer's architecture.
+#[derive(Debug, Clone)]
 pub(crate) struct KvmFacts {
-    /// The processor has it; `None`: it does not say.
-    pub(crate) processor: Option<bool>,
-    /// A module for it is loaded.
-    pub(crate) has_module: bool,
-    /// Why /dev/kvm cannot be opened; `None`: it can.
-    pub(crate) refused: Option<String>,
+    pub(crate) host: accel::Host,
+    /// What `callao start` takes, or how it fails.
+    pub(crate) chosen: Result<Chosen, AccelError>,
 }

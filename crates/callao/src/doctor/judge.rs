@@ -3,7 +3,7 @@
 use super::facts::{
     CatalogueFacts, CertificateFacts, ClockFacts, DirFacts, DirKind, DiskFacts, KvmFacts,
     LimaHomeFacts, LimactlFacts, NetworkFacts, ProxyFacts, QemuFacts, RepositoryFacts,
-    SettingsFacts, Tried,
+    SettingsFacts, Tool, Tried,
 };
 use super::{Finding, State};
 use crate::cli::Discovery;
@@ -12,6 +12,7 @@ use crate::exit_code::ExitCode;
 use crate::explain::ask::{Answer, Asked};
 use crate::output::human;
 use callao_fetch::source::SourceKind;
+use callao_vm::qemu::accel::{Accel, Device};
 
 /// Room for an image or two.
 const FREE_BYTES_WANTED: u64 = 2 * 1024 * 1024 * 1024;
@@ -466,47 +467,92 @@ pub(crate) fn clock(facts: &ClockFacts) -> Finding {
     }
 }
 
+/// What `callao start` needs beside ssh. `get` works without any of it.
 pub(crate) fn qemu(facts: &QemuFacts) -> Finding {
     let name = "QEMU";
-    let program = &facts.program;
-    let Some(path) = &facts.path else {
-        return Finding::note(
-            name,
-            format!("there is no {program} on PATH: `get` works without, Lima's machines may not"),
-        )
-        .fix("install QEMU if Lima is to use it");
+    let system = match &facts.system {
+        Tool::Found(system) => system,
+        other => return tool(name, other),
     };
-    let version = facts.version.as_deref().unwrap_or("of unknown version");
     let firmware = match &facts.firmware {
-        Some(path) => format!("firmware `{path}`"),
-        None => "no UEFI firmware found".into(),
+        Tool::Found(path) => format!("firmware `{path}`"),
+        Tool::Missing(why) | Tool::Unusable(why) => parts(why).0.into(),
     };
-    let found = format!("`{path}` {version}; {firmware}");
-    if !facts.has_img {
-        return Finding::note(name, format!("{found}; no qemu-img on PATH"))
-            .fix("install qemu-utils (or qemu-img)");
+    let found = format!("{system}; {firmware}");
+    match (&facts.img, &facts.firmware) {
+        (Tool::Missing(why) | Tool::Unusable(why), _) => {
+            let (missing, fix) = parts(why);
+            with_fix(Finding::note(name, format!("{found}; {missing}")), fix)
+        }
+        (_, Tool::Missing(why) | Tool::Unusable(why)) => {
+            with_fix(Finding::note(name, found), parts(why).1)
+        }
+        _ => Finding::ok(name, found),
     }
-    if facts.needs_firmware && facts.firmware.is_none() {
-        return Finding::note(name, found)
-            .fix("install the firmware (qemu-efi-aarch64, edk2-aarch64)");
+}
+
+pub(crate) fn ssh(facts: &Tool) -> Finding {
+    match facts {
+        Tool::Found(ssh) => Finding::ok("ssh", format!("`{ssh}`, with scp and ssh-keygen")),
+        other => tool("ssh", other),
     }
-    Finding::ok(name, found)
+}
+
+/// Something without which no machine runs.
+fn tool(name: &'static str, facts: &Tool) -> Finding {
+    match facts {
+        Tool::Found(what) => Finding::ok(name, what.as_str()),
+        Tool::Missing(why) => {
+            let (missing, fix) = parts(why);
+            let found = format!("{missing}: `get` works without, virtual machines do not");
+            with_fix(Finding::note(name, found), fix)
+        }
+        Tool::Unusable(why) => Finding::warning(name, why.as_str()),
+    }
+}
+
+/// What is missing, and what to do about it, if the message says that.
+fn parts(message: &str) -> (&str, Option<&str>) {
+    const ADVICE: &str = ": install ";
+    match message.find(ADVICE) {
+        Some(at) => (&message[..at], Some(&message[at + 2..])),
+        None => (message, None),
+    }
+}
+
+fn with_fix(finding: Finding, fix: Option<&str>) -> Finding {
+    match fix {
+        Some(fix) => finding.fix(fix),
+        None => finding,
+    }
 }
 
 pub(crate) fn kvm(facts: &KvmFacts) -> Finding {
     let name = "KVM";
-    // A device that opens is not enough: without the processor's help machines crawl, or QEMU aborts.
-    let has_hardware = facts.processor != Some(false) || facts.has_module;
-    match (&facts.refused, has_hardware) {
-        (None, true) => Finding::ok(name, "/dev/kvm opens, and the processor can"),
-        (None, false) => Finding::note(
-            name,
-            "/dev/kvm opens, but the processor has neither vmx nor svm: machines are emulated, which is slow",
-        )
-        .fix("turn on virtualisation in the firmware, or nested virtualisation in the host of this machine"),
-        (Some(why), true) => Finding::note(name, format!("/dev/kvm: {why}: machines are emulated, which is slow"))
-            .fix("load the module (kvm_intel, kvm_amd), and add yourself to the group kvm"),
-        (Some(why), false) => Finding::note(name, format!("/dev/kvm: {why}; the processor has neither vmx nor svm")),
+    let chosen = match &facts.chosen {
+        Ok(chosen) => chosen,
+        Err(error) => {
+            return Finding::warning(name, error.to_string()).fix(
+                "take `machines.accelerator` out of the settings, or $CALLAO_ACCELERATOR out of the environment",
+            );
+        }
+    };
+    match (chosen.accel, &chosen.why) {
+        (Accel::Kvm, _) => Finding::ok(name, "/dev/kvm opens, and runs the guests"),
+        (Accel::Tcg, None) => Finding::ok(name, "not used: tcg is asked for, which is slower"),
+        (Accel::Tcg, Some(why)) => {
+            let found = format!("{why}: guests are run by QEMU's own translator, which is slower");
+            let fix = match &facts.host.device {
+                Device::Opens => {
+                    "turn on virtualisation in the firmware, or nested virtualisation in the host of this machine"
+                }
+                Device::Missing => {
+                    "load the module (kvm_intel, kvm_amd), if the processor has what it needs"
+                }
+                Device::Refused(_) => "add yourself to the group kvm, and log in again",
+            };
+            Finding::note(name, found).fix(fix)
+        }
     }
 }
 

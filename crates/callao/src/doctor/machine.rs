@@ -1,37 +1,22 @@
-//! Facts about the programs that are near: Lima and QEMU, and whether this computer can run machines quickly.
+//! Facts about the programs that are near: Lima, and what runs virtual machines. Of that, they are those that `callao start`
+//! goes by.
 
-use std::path::Path;
-use std::time::Duration;
+use std::path::PathBuf;
 
-use super::facts::{KvmFacts, LimaHomeFacts, LimactlFacts, QemuFacts};
+use callao_template::Arch;
+use callao_vm::qemu::{accel, firmware, probe};
+use callao_vm::ssh::client;
+
+use super::facts::{KvmFacts, LimaHomeFacts, LimactlFacts, QemuFacts, Tool};
 use crate::app::App;
+use crate::commands::vm::firmware_dirs;
 use crate::env_vars;
+use crate::error::CommandError;
+use crate::get::run::new_runtime;
 use crate::host::{self, FileKind};
 use crate::limactl::Limactl;
-use crate::process::{self, Program};
+use crate::process;
 use crate::template::lima_home;
-
-const VERSION_SECONDS_MAX: u64 = 10;
-const VERSION_BYTES_MAX: usize = 64 * 1024;
-/// A computer with very many processors.
-const CPUINFO_BYTES_MAX: u64 = 64 * 1024 * 1024;
-
-/// UEFI firmware as distributions place it, for x86_64.
-const FIRMWARE_X86_64: [&str; 6] = [
-    "/usr/share/OVMF/OVMF_CODE_4M.fd",
-    "/usr/share/OVMF/OVMF_CODE.fd",
-    "/usr/share/edk2/x64/OVMF_CODE.4m.fd",
-    "/usr/share/edk2/ovmf/OVMF_CODE.fd",
-    "/usr/share/qemu/edk2-x86_64-code.fd",
-    "/usr/share/qemu/ovmf-x86_64-code.bin",
-];
-/// The same for aarch64.
-const FIRMWARE_AARCH64: [&str; 4] = [
-    "/usr/share/AAVMF/AAVMF_CODE.fd",
-    "/usr/share/edk2/aarch64/QEMU_EFI-pflash.raw",
-    "/usr/share/qemu/edk2-aarch64-code.fd",
-    "/usr/share/qemu-efi-aarch64/QEMU_EFI.fd",
-];
 
 pub(crate) fn limactl(app: &App) -> LimactlFacts {
     let Some(limactl) = Limactl::find(&app.host) else {
@@ -62,83 +47,60 @@ pub(crate) fn lima_home(app: &App) -> LimaHomeFacts {
     }
 }
 
-pub(crate) fn qemu(app: &App) -> QemuFacts {
-    let arch = app.host.arch();
-    let name = match arch {
-        "armv7l" => "arm",
-        "ppc64le" => "ppc64",
-        other => other,
-    };
-    let program = format!("qemu-system-{name}");
-    let find =
-        |name: &str| process::on_path(app.host.variable(env_vars::PATH), name, &host::is_program);
-    let path = find(&program);
-    let places: &[&str] = match arch {
-        "x86_64" => &FIRMWARE_X86_64,
-        "aarch64" => &FIRMWARE_AARCH64,
-        _ => &[],
-    };
-    let there = |path: &&&str| host::kind_of(Path::new(path)).is_some();
-    QemuFacts {
-        version: path.as_deref().and_then(|path| version(app, path)),
-        path: path.map(|path| path.display().to_string()),
-        has_img: find("qemu-img").is_some(),
-        firmware: places.iter().find(there).map(|path| (*path).to_string()),
-        needs_firmware: arch == "aarch64",
-        program,
-    }
-}
-
-/// `QEMU emulator version 10.0.2 (Debian ...)`.
-fn version(app: &App, path: &Path) -> Option<String> {
-    let ended = Program::new(path)
-        .argument("--version")
-        .deadline(Duration::from_secs(VERSION_SECONDS_MAX))
-        .output_bytes_max(VERSION_BYTES_MAX)
-        .run(&app.interrupt)
-        .ok()?;
-    let text = ended.stdout_text();
-    let (_, rest) = text.lines().next()?.split_once("version ")?;
-    rest.split_whitespace().next().map(str::to_string)
-}
-
-/// `None` where there is no KVM because there is no Linux.
-pub(crate) fn kvm(app: &App) -> Option<KvmFacts> {
-    if !cfg!(target_os = "linux") {
-        return None;
-    }
-    let module = |name: &str| host::kind_of(&Path::new("/sys/module").join(name)).is_some();
-    let processor = match app.host.arch() {
-        "x86_64" => host::read_small_file(Path::new("/proc/cpuinfo"), CPUINFO_BYTES_MAX)
-            .ok()
-            .map(|text| has_flag(&String::from_utf8_lossy(&text))),
-        _ => None,
-    };
-    Some(KvmFacts {
-        processor,
-        has_module: module("kvm_intel") || module("kvm_amd"),
-        refused: host::may_use(Path::new("/dev/kvm"))
-            .err()
-            .map(|error| error.to_string()),
+/// QEMU is asked which version it is.
+///
+/// # Errors
+/// No runtime can be started.
+pub(crate) fn qemu(app: &App, arch: Arch) -> Result<QemuFacts, CommandError> {
+    let dirs = path_dirs(app);
+    let instead = app.host.text_variable(&probe::variable(arch));
+    let asked = new_runtime()?.block_on(probe::qemu(arch, &dirs, instead.as_deref()));
+    let mut places = firmware_dirs(app);
+    let beside = asked.as_ref().ok();
+    places.extend(beside.and_then(|qemu| probe::share_dir(&qemu.system)));
+    let firmware = firmware::find(arch, &places);
+    Ok(QemuFacts {
+        system: program(asked.map(|qemu| format!("`{}` {}", qemu.system.display(), qemu.version))),
+        img: program(probe::qemu_img(&dirs).map(|path| path.display().to_string())),
+        firmware: match firmware {
+            Ok(firmware) => Tool::Found(firmware.code.display().to_string()),
+            Err(error) => Tool::Missing(error.to_string()),
+        },
     })
 }
 
-/// Whether the processor says that it has virtualisation, Intel's or AMD's.
-fn has_flag(cpuinfo: &str) -> bool {
-    let flags = cpuinfo.lines().find(|line| line.starts_with("flags"));
-    let mut words = flags.unwrap_or_default().split_whitespace();
-    words.any(|word| matches!(word, "vmx" | "svm"))
+fn program(found: Result<String, probe::ProbeError>) -> Tool {
+    use probe::ProbeError::{Architecture, Missing};
+    match found {
+        Ok(what) => Tool::Found(what),
+        Err(error @ (Missing { .. } | Architecture { .. })) => Tool::Missing(error.to_string()),
+        Err(error) => Tool::Unusable(error.to_string()),
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_processor_says_whether_it_can() {
-        let line =
-            |flags: &str| format!("processor\t: 0\nflags\t\t: fpu {flags} sse\nvmx flags\t: x\n");
-        assert!(has_flag(&line("vmx")) && has_flag(&line("svm")));
-        assert!(!has_flag(&line("hypervisor")) && !has_flag(""));
+/// The client that gets into machines.
+pub(crate) fn ssh(app: &App) -> Tool {
+    let chosen = app.host.text_variable(env_vars::SSH);
+    match client::find(&path_dirs(app), chosen.as_deref()) {
+        Ok(client) => {
+            let words = client.ssh.iter().map(|word| word.to_string_lossy());
+            Tool::Found(words.collect::<Vec<_>>().join(" "))
+        }
+        Err(error @ client::Error::Missing { .. }) => Tool::Missing(error.to_string()),
+        Err(error) => Tool::Unusable(error.to_string()),
     }
+}
+
+fn path_dirs(app: &App) -> Vec<PathBuf> {
+    process::path_dirs(app.host.variable(env_vars::PATH)).collect()
+}
+
+/// `None` where there is no KVM because there is no Linux.
+pub(crate) fn kvm(app: &App, arch: Arch) -> Option<KvmFacts> {
+    if !cfg!(target_os = "linux") {
+        return None;
+    }
+    let host = accel::read();
+    let chosen = accel::choose(app.settings.accelerator, arch, &host);
+    Some(KvmFacts { host, chosen })
 }

@@ -49,6 +49,49 @@ impl From<StoreError> for CommandError {
     }
 }
 
+impl From<callao_vm::Error> for CommandError {
+    fn from(error: callao_vm::Error) -> Self {
+        use callao_vm::Error::{Busy, Io, NotFound, SocketPath};
+        let (kind, hint) = match &error {
+            NotFound { .. } => (
+                ExitCode::NotFound,
+                Some("callao list shows those there are"),
+            ),
+            Busy { .. } => (ExitCode::Locked, Some("wait for it, or see callao list")),
+            Io { source, .. } => (ExitCode::Disk, disk_hint(source)),
+            SocketPath { .. } => (
+                ExitCode::Machine,
+                Some("give it a shorter name with --name, or set $XDG_DATA_HOME to a shorter path"),
+            ),
+            _ => (ExitCode::Machine, None),
+        };
+        let failed = CommandError::new(kind, error.to_string());
+        match hint {
+            Some(hint) => failed.hint(hint),
+            None => failed,
+        }
+    }
+}
+
+/// Errors of the parts of `callao-vm`: what they say is all there is to say.
+macro_rules! of_machines {
+    ($($error:ty),* $(,)?) => {
+        $(impl From<$error> for CommandError {
+            fn from(error: $error) -> Self {
+                CommandError::new(ExitCode::Machine, error.to_string())
+            }
+        })*
+    };
+}
+
+of_machines!(
+    callao_vm::disk::DiskError,
+    callao_vm::unpack::UnpackError,
+    callao_vm::qemu::accel::AccelError,
+    callao_vm::qemu::probe::ProbeError,
+    callao_vm::ssh::client::Error,
+);
+
 impl From<callao_template::UnknownArch> for CommandError {
     fn from(error: callao_template::UnknownArch) -> Self {
         CommandError::usage(error.to_string())

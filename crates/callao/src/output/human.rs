@@ -43,6 +43,23 @@ pub fn bytes(count: u64) -> String {
     format!("{value:.2} {}", UNITS[unit])
 }
 
+/// `4GiB`, `512MiB`: as a user writes it, if it is a round number; `453.00MiB` otherwise.
+pub fn short_bytes(count: u64) -> String {
+    const UNITS: [(&str, u64); 4] = [
+        ("TiB", 1 << 40),
+        ("GiB", 1 << 30),
+        ("MiB", 1 << 20),
+        ("KiB", 1 << 10),
+    ];
+    let round = UNITS
+        .iter()
+        .find(|(_, unit)| count >= *unit && count.is_multiple_of(*unit));
+    match round {
+        Some((name, unit)) => format!("{}{name}", count / unit),
+        None => bytes(count).replace(' ', ""),
+    }
+}
+
 /// Bytes per second.
 pub fn rate(count: u64, elapsed: Duration) -> String {
     let per_second = count as f64 / elapsed.as_secs_f64().max(1e-6);

@@ -184,6 +184,45 @@ fn names_of_templates_complete_in_bash() {
 }
 
 #[test]
+fn names_of_instances_complete_in_bash() {
+    let env = TestEnvironment::new();
+    let all = env.home().join(".local/share/callao/instances");
+    for name in ["web", "web-2", "db", ".new-1"] {
+        std::fs::create_dir_all(all.join(name)).expect("a directory");
+    }
+    env.write("web.yaml", "");
+    for command in [
+        "stop",
+        "stop --force",
+        "restart",
+        "shell",
+        "delete db",
+        "list",
+        "logs -f",
+        "edit",
+        "ssh-config",
+    ] {
+        let line = format!("callao {command} w");
+        assert_eq!(in_bash(&env, &line), ["web", "web-2"], "{command}");
+    }
+    assert_eq!(in_bash(&env, "callao stop "), ["db", "web", "web-2"]);
+    assert_eq!(
+        in_bash(&env, "callao start w"),
+        ["web", "web-2", "web.yaml"]
+    );
+    // A new one needs a name of its own.
+    assert_eq!(in_bash(&env, "callao create w"), ["web.yaml"]);
+    assert_eq!(in_bash(&env, "callao start templ"), ["template:"]);
+    assert_eq!(in_bash(&env, "callao create template:alp"), ["alpine"]);
+    assert_eq!(
+        in_bash(&env, "callao copy web"),
+        ["web-2:", "web:", "web.yaml"]
+    );
+    assert!(!in_bash(&env, "callao shell web ").contains(&"web".to_owned()));
+    assert!(in_bash(&env, "callao get x --image-variant w").is_empty());
+}
+
+#[test]
 fn a_cache_that_is_named_on_the_line_is_looked_into() {
     let (env, sample) = (TestEnvironment::new(), Sample::random(761, 1000));
     let location = "https://host.invalid/a.img";

@@ -1,5 +1,7 @@
 //! `callao demo` is true, and leaves nothing behind.
 
+use std::fs;
+
 use crate::env::TestEnvironment;
 
 #[test]
@@ -29,7 +31,7 @@ fn the_demo_is_as_claimed() {
         assert!(stdout.contains(claim), "{claim}\n{stdout}");
     }
     assert_eq!(
-        std::fs::read_dir(temporary).expect("the directory").count(),
+        fs::read_dir(temporary).expect("the directory").count(),
         0,
         "nothing is left"
     );

@@ -101,16 +101,20 @@ fn an_output_directory_that_is_not_there() {
     );
 }
 
-/// A disk of the size of a thimble where the cache lies, made by root. It is gone when dropped.
-struct SmallDisk {
+/// A disk of the size of a thimble, made by root. It is gone when dropped.
+pub(crate) struct SmallDisk {
     place: PathBuf,
 }
 
 impl SmallDisk {
-    /// `None` where that is not allowed, which has then been said.
+    /// Where the cache lies. `None` where that is not allowed, which has then been said.
     fn new(env: &TestEnvironment, size: &str) -> Option<Self> {
-        let place = env.cache_dir();
-        std::fs::create_dir_all(&place).expect("a cache directory");
+        SmallDisk::at(env.cache_dir(), size)
+    }
+
+    /// As [`SmallDisk::new`], in any place.
+    pub(crate) fn at(place: PathBuf, size: &str) -> Option<Self> {
+        std::fs::create_dir_all(&place).expect("a directory");
         let said = SmallDisk::mount(&format!("size={size}"), &place);
         match said {
             Ok(()) => Some(SmallDisk { place }),
@@ -134,7 +138,7 @@ impl SmallDisk {
     }
 
     /// Somebody makes room.
-    fn grow(&self, size: &str) {
+    pub(crate) fn grow(&self, size: &str) {
         SmallDisk::mount(&format!("remount,size={size}"), &self.place).expect("a larger disk");
     }
 }

@@ -38,8 +38,8 @@ fn a_new_user_sees_what_is_there_and_what_is_not() {
     }
     let run = Run::of(command.output().expect("it runs"));
     assert_eq!(run.code, Some(0), "{}", run.stderr);
-    // Free space, certificates, QEMU and KVM are those of the computer that runs the tests.
-    let own = ["free space", "certificates", "QEMU", "KVM"];
+    // Free space, certificates and KVM are those of the computer that runs the tests; UEFI firmware may be.
+    let own = ["free space", "certificates", "QEMU", "ssh", "KVM"];
     let begins = ["ok ", "note ", "warning ", "problem "];
     let steady: String = env
         .steady(&run.stdout)
@@ -62,7 +62,7 @@ fn a_new_user_sees_what_is_there_and_what_is_not() {
     "##);
     assert!(!env.cache_dir().exists(), "nothing was made");
     let names: Vec<Value> = env.run(&["doctor", "--json"]).json();
-    for name in own.iter().take(3) {
+    for name in own.iter().take(4) {
         assert!(names.iter().any(|value| &value["name"] == name), "{name}");
     }
 }
@@ -378,4 +378,46 @@ fn limactl_is_found_and_asked() {
         assert_eq!((got.as_str(), run.code), (state, Some(0)), "{name}");
         assert!(said.contains(words), "{name}: {said}");
     }
+}
+
+#[test]
+fn what_machines_need_is_judged_as_start_does() {
+    let env = TestEnvironment::new();
+    let bin = env.program("ssh", "#!/bin/sh\n");
+    for name in ["scp", "ssh-keygen", "qemu-img"] {
+        env.program(name, "#!/bin/sh\n");
+    }
+    let qemu = format!("qemu-system-{}", std::env::consts::ARCH);
+    let version = |version: &str| {
+        let script = format!("#!/bin/sh\necho QEMU emulator version {version}\n");
+        env.program(&qemu, &script);
+    };
+    let doctor = |variables: &[(&str, &str)]| {
+        let mut command = env.command(&["doctor", "--json"]);
+        command.env("PATH", &bin).envs(variables.iter().copied());
+        Run::of(command.output().expect("it runs"))
+    };
+    let run = doctor(&[]);
+    assert_eq!(states(&run, "QEMU"), ["note"]);
+    let missing = format!("{qemu} was not found: `get` works without, virtual machines do not");
+    assert_eq!(found(&run, "QEMU")[0].1, missing);
+    version("6.1.0");
+    let (state, words) = found(&doctor(&[]), "QEMU")[0].clone();
+    assert_eq!(state, "warning");
+    assert!(
+        words.ends_with("is QEMU 6.1.0, which is too old: at least 6.2.0 is needed"),
+        "{words}"
+    );
+    version("10.0.2");
+    let words = found(&doctor(&[]), "QEMU")[0].1.clone();
+    let is_this = format!("`{}` 10.0.2; ", bin.join(&qemu).display());
+    assert!(words.starts_with(&is_this), "{words}");
+    let ssh = format!("`{}`, with scp and ssh-keygen", bin.join("ssh").display());
+    assert_eq!(found(&doctor(&[]), "ssh"), [("ok".into(), ssh)]);
+    assert_eq!(states(&doctor(&[("SSH", "'ssh")]), "ssh"), ["warning"]);
+    fs::remove_file(bin.join("scp")).expect("it is there");
+    assert_eq!(states(&doctor(&[]), "ssh"), ["note"]);
+    let forced = doctor(&[("CALLAO_ACCELERATOR", "tcg")]);
+    assert_eq!(states(&forced, "KVM"), ["ok"]);
+    assert_eq!(forced.code, Some(0));
 }

@@ -16,6 +16,17 @@ fn help_teaches() {
       get          Fetch and verify files, into Lima's cache or to a file
       add          Compute digest and CID of files and make them known, without copying them
       lima         Run limactl with its files fetched and verified beforehand
+      start        Make a virtual machine, start it, and wait until it is ready
+      create       Make a virtual machine without starting it
+      stop         Stop a virtual machine
+      restart      Stop a virtual machine and start it again
+      shell        Get into a virtual machine, or run a command in it
+      copy         Copy files into a virtual machine, or out of it
+      list         Show the virtual machines
+      delete       Remove virtual machines
+      logs         Show what a virtual machine says on its serial port
+      ssh-config   Print what ssh needs to know to get into a virtual machine
+      edit         Change CPUs, memory or disk of a virtual machine that does not run
       lock         Write the digest and the CID of every file into a template
       publish      Publish files by `callao serve`, to an OCI registry, to a kubo, or into a CAR
       serve        Give others what the cache holds: bitswap, and a gateway for this computer
@@ -47,6 +58,7 @@ fn help_teaches() {
       callao get template.yaml          every file of a template, into Lima's cache
       callao get https://host/a.img --digest sha256:...
       callao get ipfs://bafy.../a.img   from gateways, a kubo on this computer, a CAR
+      callao start template.yaml        a virtual machine of it; callao shell NAME
       callao lock template.yaml         digest and CID of every file, into the template
       callao add disk.img               digest, CID, and the lines for a template
       callao demo                       see it at work, without network
@@ -257,6 +269,45 @@ fn help_of_add() {
       callao add disk.img --car disk.car
       callao add images.car
     "##);
+}
+
+#[test]
+fn help_of_machines() {
+    let env = TestEnvironment::new();
+    let help = env.succeed(&["start", "--help"]).stdout;
+    for part in [
+        "[default: 4, or as many as there are]",
+        "callao start ipfs://bafy.../a.img --name a --mount ~/src:w",
+        "--peer <MULTIADDR>",
+    ] {
+        assert!(help.contains(part), "{part}: {help}");
+    }
+    let help = env.succeed(&["demo", "--help"]).stdout;
+    assert!(help.contains("scripts/make-tiny-image"), "{help}");
+    let manual = env.succeed(&["man"]).stdout;
+    let commands = [
+        "CREATE",
+        "START",
+        "STOP",
+        "RESTART",
+        "SHELL",
+        "COPY",
+        "LIST",
+        "DELETE",
+        "LOGS",
+        "SSH-CONFIG",
+        "EDIT",
+    ];
+    for command in commands {
+        assert!(
+            manual.contains(&format!("\"CALLAO {command}\"")),
+            "{command}"
+        );
+    }
+    // What `start` runs is nobody's business.
+    assert!(
+        !manual.contains("supervise") && !env.succeed(&["--help"]).stdout.contains("supervise")
+    );
 }
 
 #[test]
@@ -480,7 +531,7 @@ fn wrong_settings_are_named() {
     1 | discovry = "none"
       | ^^^^^^^^
     unknown field `discovry`, expected one of `discovery`, `gateways`, `routers`, `offline`, `cache_dir`, `kubo`, 
-          `peers`, `serve`, `registries`, `locks`, `network`
+          `peers`, `serve`, `registries`, `machines`, `locks`, `network`
     "##);
 }
 

@@ -21,6 +21,8 @@ mod dashboard_http;
 mod dashboard_serve;
 mod dashboard_stand;
 mod demo;
+#[cfg(feature = "p2p")]
+mod demo_machine;
 mod discovery;
 mod disk;
 mod doctor;
@@ -74,6 +76,13 @@ mod service_systemd;
 mod swarm;
 mod template_places;
 mod templates;
+mod vm_aarch64;
+mod vm_bad_days;
+mod vm_crashes;
+mod vm_debian;
+mod vm_life;
+mod vm_mounts;
+mod vm_world;
 
 #[test]
 fn every_file_is_registered() {

@@ -1,5 +1,5 @@
-//! What the values of a command line can be: files, templates, and URLs that are in the cache. Reads directories and
-//! small files only.
+//! What the values of a command line can be: files, templates, URLs that are in the cache, and instances. Reads directories
+//! and small files only.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -13,6 +13,7 @@ use clap_complete::engine::{
 
 use crate::app::App;
 use crate::cli::{Cli, Common};
+use crate::commands::vm;
 use crate::host::Host;
 use crate::output::{Output, Style, Verbosity};
 use crate::settings::Overrides;
@@ -29,6 +30,33 @@ enum Kind {
     Cached,
     /// URLs that are in the cache.
     Url,
+    /// Names of instances.
+    Instance,
+    /// An instance, or what a new one is made of.
+    Startable,
+    /// Files, here and in instances.
+    Copied,
+}
+
+impl Kind {
+    fn has_instances(self) -> bool {
+        matches!(self, Kind::Instance | Kind::Startable)
+    }
+
+    fn has_templates(self) -> bool {
+        matches!(self, Kind::What | Kind::Template | Kind::Startable)
+    }
+
+    fn has_files(self) -> bool {
+        !matches!(self, Kind::Url | Kind::Instance)
+    }
+
+    fn has_urls(self) -> bool {
+        matches!(
+            self,
+            Kind::What | Kind::Cached | Kind::Url | Kind::Startable
+        )
+    }
 }
 
 /// The command line with what its values can be. `words` are those typed so far.
@@ -43,13 +71,27 @@ pub(super) fn command(host: &Host, words: &[OsString]) -> Command {
         .ok(),
         working_dir: host.working_dir.clone(),
     };
-    with_values(Cli::command(), false, &Arc::new(Mutex::new(known)))
+    with_values(Cli::command(), Below::Others, &Arc::new(Mutex::new(known)))
 }
 
-fn with_values(command: Command, in_cache: bool, known: &Arc<Mutex<Known>>) -> Command {
-    let in_cache = in_cache || command.get_name() == "cache";
+/// Which command an argument belongs to, where that makes a difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Below {
+    /// `cache` and what is below it.
+    Cache,
+    /// `start`.
+    Start,
+    Others,
+}
+
+fn with_values(command: Command, below: Below, known: &Arc<Mutex<Known>>) -> Command {
+    let below = match command.get_name() {
+        "cache" => Below::Cache,
+        "start" => Below::Start,
+        _ => below,
+    };
     command
-        .mut_args(|arg| match kind(&arg, in_cache) {
+        .mut_args(|arg| match kind(&arg, below) {
             Some(kind) => {
                 let known = Arc::clone(known);
                 arg.add(ArgValueCompleter::new(move |typed: &OsStr| {
@@ -59,18 +101,22 @@ fn with_values(command: Command, in_cache: bool, known: &Arc<Mutex<Known>>) -> C
             }
             None => arg,
         })
-        .mut_subcommands(|below| with_values(below, in_cache, known))
+        .mut_subcommands(|command| with_values(command, below, known))
 }
 
 /// By what the help calls the value.
-fn kind(arg: &Arg, in_cache: bool) -> Option<Kind> {
+fn kind(arg: &Arg, below: Below) -> Option<Kind> {
     let names = arg.get_value_names()?;
     let name = names.first()?.as_str();
-    match (name, in_cache) {
-        ("WHAT", true) => Some(Kind::Cached),
-        ("WHAT", false) => Some(Kind::What),
+    match (name, below) {
+        ("WHAT", Below::Cache) => Some(Kind::Cached),
+        ("WHAT", Below::Start) => Some(Kind::Startable),
+        ("WHAT", Below::Others) => Some(Kind::What),
         ("TEMPLATE", _) => Some(Kind::Template),
         ("URL", _) if arg.get_id() != "gateway" => Some(Kind::Url),
+        // `--name` is the name of something new.
+        ("NAME" | "NAMES", _) if arg.is_positional() => Some(Kind::Instance),
+        ("FROM... TO", _) => Some(Kind::Copied),
         _ => None,
     }
 }
@@ -117,17 +163,29 @@ struct Known {
 impl Known {
     fn candidates(&self, kind: Kind, typed: &OsStr) -> Vec<CompletionCandidate> {
         let mut found = Vec::new();
-        if matches!(kind, Kind::What | Kind::Template) {
+        if kind.has_instances() {
+            found.extend(matching(self.instances().into_iter(), typed));
+        }
+        if kind == Kind::Copied {
+            let names = self.instances().into_iter();
+            found.extend(matching(names.map(|name| name + ":"), typed));
+        }
+        if kind.has_templates() {
             found.extend(self.templates(typed));
         }
-        if kind != Kind::Url {
+        if kind.has_files() {
             let paths = PathCompleter::any().current_dir(&self.working_dir);
             found.extend(sorted(paths.complete(typed)));
         }
-        if kind != Kind::Template {
+        if kind.has_urls() {
             found.extend(self.urls(typed));
         }
         found
+    }
+
+    fn instances(&self) -> Vec<String> {
+        let all = self.app.as_ref().and_then(|app| vm::instances(app).ok());
+        all.map(|all| all.names()).unwrap_or_default()
     }
 
     /// The names only when somebody wants one: there may be many.

@@ -3,11 +3,12 @@
 
 use std::path::{Path, PathBuf};
 
+use callao_template::machine::check_name;
+
 use super::line::Order;
 use crate::host::{self, Host};
 use crate::template::lima_home;
 
-const NAME_BYTES_MAX: usize = 76;
 const DEFAULT_NAME: &str = "default";
 const DEFAULT_TEMPLATE: &str = "template:default";
 /// One of these is the disk of an instance; the last two are those of older versions.
@@ -39,7 +40,7 @@ pub(super) fn subject(host: &Host, order: &Order) -> Subject {
         return Subject::Nothing;
     };
     match what {
-        Some(locator) if !is_instance_name(locator) => {
+        Some(locator) if check_name(locator).is_err() => {
             let name = order.name.clone().or_else(|| name_of(locator));
             if name.is_some_and(|name| is_there(&home.join(name))) {
                 return Subject::Nothing;
@@ -81,51 +82,18 @@ fn is_there(dir: &Path) -> bool {
     host::kind_of(&dir.join("lima.yaml")).is_some()
 }
 
-/// `pkg/identifiers`: letters and digits, with single `.`, `_` and `-` between them.
-fn is_instance_name(text: &str) -> bool {
-    let ends_like_a_template = [".yaml", ".yml"].iter().any(|end| text.ends_with(end));
-    text.len() <= NAME_BYTES_MAX
-        && !ends_like_a_template
-        && text
-            .split(['.', '_', '-'])
-            .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric()))
-}
-
 /// The name that an instance gets from the locator of its template.
 fn name_of(locator: &str) -> Option<String> {
     let path = locator.split(['?', '#']).next().unwrap_or(locator);
     let last = path.rsplit(['/', ':']).next()?.to_ascii_lowercase();
     let stem = last.strip_suffix(".yml").unwrap_or(&last);
     let stem = stem.strip_suffix(".yaml").unwrap_or(stem);
-    is_instance_name(stem).then(|| stem.to_string())
+    check_name(stem).ok().map(|()| stem.to_string())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_of_instances_are_told_from_locators() {
-        for name in ["default", "a", "ubuntu-24.04", "A_b-c.9"] {
-            assert!(is_instance_name(name), "{name}");
-        }
-        for other in [
-            "",
-            "-",
-            "a--b",
-            ".a",
-            "a.",
-            "a/b",
-            "template:a",
-            "./a",
-            "a.yaml",
-            "a.yml",
-            "a b",
-        ] {
-            assert!(!is_instance_name(other), "{other}");
-        }
-        assert!(is_instance_name(&"a".repeat(76)) && !is_instance_name(&"a".repeat(77)));
-    }
 
     #[test]
     fn an_instance_is_called_as_its_template() {

@@ -20,8 +20,6 @@ use crate::get::plan::Noun;
 use crate::host;
 use crate::template;
 
-mod image_name;
-
 /// Prints where the template of an address is, and nothing else.
 ///
 /// # Errors
@@ -196,7 +194,7 @@ fn image(app: &App, sources: &SourceArgs, place: &Place) -> Result<PathBuf, Comm
         .digest
         .map(|digest| format!("  digest: \"{digest}\"\n"))
         .unwrap_or_default();
-    let name = image_name::instance(place.name(), host_arch.name());
+    let name = crate::template::image_name::instance(place.name(), host_arch.name());
     let path = place.file(app).join(format!("{name}.yaml"));
     write(&path, &format!("# Made by callao.\n{text}{digest}"))?;
     Ok(path)

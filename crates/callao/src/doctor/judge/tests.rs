@@ -2,6 +2,8 @@
 
 use callao_fetch::source::{Abilities, SourceId};
 
+use callao_vm::qemu::accel;
+
 use super::*;
 use crate::explain::ask::AskedRouter;
 
@@ -501,72 +503,130 @@ fn discovery_and_places_are_told() {
 
 #[test]
 fn machines_are_never_a_problem() {
-    let good = QemuFacts {
-        program: "qemu-system-aarch64".into(),
-        path: Some("/b/qemu".into()),
-        version: Some("10.0.2".into()),
-        has_img: true,
-        firmware: Some("/f".into()),
-        needs_firmware: true,
+    use Tool::{Found, Missing, Unusable};
+    let of = |system: &Tool, img: &Tool, firmware: &Tool| {
+        qemu(&QemuFacts {
+            system: system.clone(),
+            img: img.clone(),
+            firmware: firmware.clone(),
+        })
     };
+    let (qemu, img) = (Found("`/b/qemu` 10.0.2".into()), Found("/b/img".into()));
+    let firmware = Found("/f".into());
+    let missing = |what: &str| Missing(format!("{what} was not found: install it (D: x)"));
+    let old = "/b/qemu is QEMU 5.0.0, which is too old: at least 6.2.0 is needed";
     let table = [
-        (good.clone(), State::Ok, "`/b/qemu` 10.0.2; firmware `/f`"),
         (
-            QemuFacts {
-                has_img: false,
-                ..good.clone()
-            },
-            State::Note,
-            "`/b/qemu` 10.0.2; firmware `/f`; no qemu-img on PATH",
+            of(&qemu, &img, &firmware),
+            State::Ok,
+            "`/b/qemu` 10.0.2; firmware `/f`",
+            None,
         ),
         (
-            QemuFacts {
-                firmware: None,
-                ..good.clone()
-            },
+            of(&qemu, &missing("qemu-img"), &firmware),
             State::Note,
-            "`/b/qemu` 10.0.2; no UEFI firmware found",
+            "`/b/qemu` 10.0.2; firmware `/f`; qemu-img was not found",
+            Some("install it (D: x)"),
         ),
         (
-            QemuFacts { path: None, ..good },
+            of(&qemu, &img, &missing("no firmware")),
             State::Note,
-            "there is no qemu-system-aarch64 on PATH: `get` works without, Lima's machines may not",
+            "`/b/qemu` 10.0.2; no firmware was not found",
+            Some("install it (D: x)"),
+        ),
+        (
+            of(&missing("qemu"), &img, &firmware),
+            State::Note,
+            "qemu was not found: `get` works without, virtual machines do not",
+            Some("install it (D: x)"),
+        ),
+        (
+            of(&Unusable(old.into()), &img, &firmware),
+            State::Warning,
+            old,
+            None,
+        ),
+        (
+            ssh(&Found("/b/ssh -4".into())),
+            State::Ok,
+            "`/b/ssh -4`, with scp and ssh-keygen",
+            None,
+        ),
+        (
+            ssh(&missing("scp")),
+            State::Note,
+            "scp was not found: `get` works without, virtual machines do not",
+            Some("install it (D: x)"),
         ),
     ];
-    for (facts, state, words) in table {
-        assert_eq!(told(&qemu(&facts)), (state, words));
+    for (finding, state, words, fix) in table {
+        assert_eq!(told(&finding), (state, words));
+        assert_eq!(finding.fix.as_deref(), fix, "{words}");
     }
-    let kvm_of = |processor, has_module, refused: Option<&str>| {
-        let finding = kvm(&KvmFacts {
-            processor,
-            has_module,
-            refused: refused.map(str::to_string),
-        });
-        (finding.state, finding.found)
+}
+
+#[test]
+fn what_runs_guests_is_what_start_takes() {
+    use accel::{Choice, choose};
+    use callao_template::Arch;
+    let of = |choice, has_virtualisation, device: Device| {
+        let host = accel::Host {
+            arch: Some(Arch::X86_64),
+            has_virtualisation,
+            device,
+        };
+        let chosen = choose(choice, Arch::X86_64, &host);
+        kvm(&KvmFacts { host, chosen })
     };
-    let ok = (
-        State::Ok,
-        "/dev/kvm opens, and the processor can".to_string(),
-    );
-    assert_eq!(kvm_of(Some(true), true, None), ok);
-    assert_eq!(
-        kvm_of(Some(false), true, None),
-        ok,
-        "a loaded module knows better than flags that are hidden"
-    );
-    assert_eq!(kvm_of(None, false, None), ok, "other processors do not say");
-    assert_eq!(
-        kvm_of(Some(false), false, None).1,
-        "/dev/kvm opens, but the processor has neither vmx nor svm: machines are emulated, which is slow"
-    );
-    assert_eq!(
-        kvm_of(Some(true), true, Some("Permission denied")).1,
-        "/dev/kvm: Permission denied: machines are emulated, which is slow"
-    );
-    assert_eq!(
-        kvm_of(Some(false), false, Some("No such file")).1,
-        "/dev/kvm: No such file; the processor has neither vmx nor svm"
-    );
+    let refused = Device::Refused("no".into());
+    let table = [
+        (
+            of(Choice::Auto, true, Device::Opens),
+            State::Ok,
+            "/dev/kvm opens, and runs the guests",
+            "",
+        ),
+        (
+            of(Choice::Auto, false, Device::Opens),
+            State::Note,
+            "/dev/kvm is there, but this CPU has neither vmx nor svm: guests are run by QEMU's own translator, which is slower",
+            "turn on virtualisation",
+        ),
+        (
+            of(Choice::Auto, true, Device::Missing),
+            State::Note,
+            "there is no /dev/kvm: guests are run by QEMU's own translator, which is slower",
+            "load the module",
+        ),
+        (
+            of(Choice::Auto, true, refused.clone()),
+            State::Note,
+            "/dev/kvm cannot be opened for reading and writing: no (is the user in the group kvm?): guests are run by \
+             QEMU's own translator, which is slower",
+            "add yourself to the group kvm",
+        ),
+        (
+            of(Choice::Force(Accel::Tcg), true, Device::Opens),
+            State::Ok,
+            "not used: tcg is asked for, which is slower",
+            "",
+        ),
+        (
+            of(Choice::Force(Accel::Kvm), true, refused),
+            State::Warning,
+            "the accelerator kvm was asked for, but /dev/kvm cannot be opened for reading and writing: no (is the user \
+             in the group kvm?)",
+            "$CALLAO_ACCELERATOR",
+        ),
+    ];
+    for (finding, state, words, fix) in table {
+        assert_eq!(told(&finding), (state, words));
+        let given = finding.fix.unwrap_or_default();
+        assert!(
+            given.contains(fix) && given.is_empty() == fix.is_empty(),
+            "{given}"
+        );
+    }
 }
 
 #[test]

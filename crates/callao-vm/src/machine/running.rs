@@ -1,0 +1,178 @@
+//! A QEMU that runs: what ends it, and how it ended. It may be our child, or one that another supervisor left behind.
+//! Must not know what the guest does.
+
+use std::path::Path;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+use crate::limits;
+use crate::process_id::{Ask, ProcessId};
+use crate::qemu::client::{Client, ClientError};
+use crate::qemu::process::{Started, last_words};
+use crate::qemu::qmp::Event;
+
+/// A QEMU that runs.
+pub(crate) struct Running {
+    id: ProcessId,
+    started: Option<Started>,
+    client: Option<Client>,
+    /// Why it is going to end, if it has said so.
+    shutdown: Option<bool>,
+    /// Whether the guest stands still because the disk of this computer is full.
+    no_space: watch::Sender<bool>,
+}
+
+/// How QEMU ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// The guest switched the machine off.
+    ByGuest,
+    /// Somebody asked it to end.
+    ByHost,
+    /// Without a word.
+    Died {
+        /// How, if it was our child.
+        status: Option<ExitStatus>,
+        /// What it said last.
+        words: String,
+    },
+}
+
+impl Running {
+    /// A QEMU that was just started.
+    pub(crate) fn new(id: ProcessId, started: Started) -> Self {
+        Running {
+            id,
+            started: Some(started),
+            client: None,
+            shutdown: None,
+            no_space: watch::Sender::new(false),
+        }
+    }
+
+    /// One that another supervisor started.
+    pub(crate) fn adopted(id: ProcessId) -> Self {
+        Running {
+            id,
+            started: None,
+            client: None,
+            shutdown: None,
+            no_space: watch::Sender::new(false),
+        }
+    }
+
+    /// Whether the guest stands still because the disk of this computer is full, and a way to wait for changes.
+    pub(crate) fn no_space(&self) -> watch::Receiver<bool> {
+        self.no_space.subscribe()
+    }
+
+    /// Connects to its monitor.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub(crate) async fn connect(&mut self, socket: &Path) -> Result<(), ClientError> {
+        let client = tokio::select! {
+            client = Client::connect(socket, limits::QMP_CONNECT_WAIT) => client?,
+            // A QEMU that refuses its arguments never listens.
+            _ = self.gone() => {
+                return Err(ClientError::Connect {
+                    socket: socket.to_owned(),
+                    source: std::io::ErrorKind::ConnectionRefused.into(),
+                });
+            }
+        };
+        self.client = Some(client);
+        Ok(())
+    }
+
+    /// Waits for its end. May be dropped at any time.
+    pub(crate) async fn ended(&mut self, log: &Path) -> Ended {
+        // The monitor tells why, and closes when the process ends.
+        while let Some(client) = &mut self.client {
+            let is_stuck = *self.no_space.borrow();
+            let event = tokio::select! {
+                event = client.next_event() => event,
+                // What could not be written is tried again when the guest goes on.
+                () = tokio::time::sleep(limits::NO_SPACE_PAUSE), if is_stuck => {
+                    let _ = client.execute("cont", None, limits::QMP_ANSWER_WAIT).await;
+                    continue;
+                }
+            };
+            match event {
+                Ok(Some(Event::Shutdown { guest, .. })) => self.shutdown = Some(guest),
+                Ok(Some(Event::BlockIoError { no_space: true, .. })) => {
+                    self.no_space.send_replace(true);
+                }
+                Ok(Some(Event::Resume)) => {
+                    self.no_space.send_replace(false);
+                }
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => self.client = None,
+            }
+        }
+        let status = self.gone().await;
+        match self.shutdown {
+            Some(true) => Ended::ByGuest,
+            Some(false) => Ended::ByHost,
+            None => Ended::Died {
+                status,
+                words: match &self.started {
+                    Some(started) => started.last_words(),
+                    None => last_words(log, 0),
+                },
+            },
+        }
+    }
+
+    /// Waits until there is no such process any more.
+    async fn gone(&mut self) -> Option<ExitStatus> {
+        if let Some(started) = &mut self.started {
+            return started.child.wait().await.ok();
+        }
+        // Not our child: the system tells nobody. Without its monitor it is about to end.
+        while self.id.is_alive() {
+            tokio::time::sleep(limits::PROCESS_LOOK_PAUSE).await;
+        }
+        None
+    }
+
+    /// As [`Running::ended`], for at most so long.
+    pub(crate) async fn ended_within(&mut self, log: &Path, within: Duration) -> Option<Ended> {
+        timeout_at(Instant::now() + within, self.ended(log))
+            .await
+            .ok()
+    }
+
+    /// Has the guest switch itself off, and ends QEMU when it does not in time. Says whether that was needed.
+    pub(crate) async fn power_off(&mut self, log: &Path, within: Duration) -> bool {
+        let end = Instant::now() + within;
+        loop {
+            if let Some(client) = &mut self.client {
+                // A guest that cannot be asked is waited for, and ended, all the same.
+                let _ = client
+                    .execute("system_powerdown", None, limits::QMP_ANSWER_WAIT)
+                    .await;
+            }
+            // A guest that is still booting does not hear it: it is asked again.
+            let again = (Instant::now() + limits::POWER_OFF_AGAIN).min(end);
+            if timeout_at(again, self.ended(log)).await.is_ok() {
+                return false;
+            }
+            if Instant::now() >= end {
+                self.kill(log).await;
+                return true;
+            }
+        }
+    }
+
+    /// Ends QEMU at once.
+    pub(crate) async fn kill(&mut self, log: &Path) {
+        // One that cannot be signalled has ended, or will be seen to live.
+        let _ = self.id.signal(Ask::Kill);
+        let end = Instant::now() + limits::KILL_WAIT;
+        let _ = timeout_at(end, self.ended(log)).await;
+    }
+}
