@@ -5,6 +5,7 @@
 //! drives the release binary through its command line, as a user would.
 
 mod cli;
+mod machines;
 mod measure;
 mod peers;
 mod process;

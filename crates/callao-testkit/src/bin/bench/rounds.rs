@@ -114,7 +114,7 @@ pub(crate) fn interleave(
             mib: variant.mib,
         })
         .collect();
-    let mut dice = Dice::new(0x00ca_11a0);
+    let mut dice = Dice::fixed();
     for _ in 0..runs {
         let mut order: Vec<usize> = (0..variants.len()).collect();
         dice.shuffle(&mut order);
@@ -158,6 +158,11 @@ pub(crate) fn extent(values: &[f64]) -> (f64, f64) {
 pub(crate) struct Dice(u64);
 
 impl Dice {
+    /// The one of every benchmark.
+    pub(crate) fn fixed() -> Self {
+        Self::new(0x00ca_11a0)
+    }
+
     /// From a seed other than 0.
     pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
@@ -175,7 +180,8 @@ impl Dice {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    fn shuffle(&mut self, order: &mut [usize]) {
+    /// Another order.
+    pub(crate) fn shuffle(&mut self, order: &mut [usize]) {
         for index in (1..order.len()).rev() {
             order.swap(index, (self.next() % (index as u64 + 1)) as usize);
         }

@@ -12,6 +12,7 @@ mod lan;
 mod latency;
 mod lima;
 mod lock;
+mod machines;
 mod memory;
 mod mirrors;
 mod oci;
@@ -145,6 +146,31 @@ pub(crate) const ALL: &[Row] = &[
         name: "memory",
         title: "Peak memory",
         run: memory::run,
+    },
+    Row {
+        name: "machine-boot",
+        title: "From callao start to a guest that answers",
+        run: machines::boot::run,
+    },
+    Row {
+        name: "machine-shell",
+        title: "From start to a shell in a Debian, beside limactl",
+        run: machines::shell::run,
+    },
+    Row {
+        name: "machine-create",
+        title: "A machine of an image that is held",
+        run: machines::create::run,
+    },
+    Row {
+        name: "machine-list",
+        title: "A list of 20 machines",
+        run: machines::list::run,
+    },
+    Row {
+        name: "machine-idle",
+        title: "What looks after a machine while nothing happens",
+        run: machines::idle::run,
     },
     Row {
         name: "lima",

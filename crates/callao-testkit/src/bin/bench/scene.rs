@@ -253,7 +253,7 @@ impl Scene {
         let size = fs::metadata(path)
             .map_err(|error| format!("{}: {error}", path.display()))?
             .len();
-        if size != subject.size || whole && openssl(path)? != subject.digest {
+        if size != subject.size || whole && digest_of(path)? != subject.digest {
             return Err(format!("{} is not {}", path.display(), subject.name).into());
         }
         Ok(())
@@ -266,7 +266,7 @@ impl Scene {
         Image::Random(seed).write_to(size, &mut file)?;
         file.flush()?;
         drop(file);
-        let digest = openssl(&path)?;
+        let digest = digest_of(&path)?;
         let cid = self.kubo()?.add(&path, &["--only-hash", "--cid-version=1"]);
         warm(&path)?;
         Ok(Subject {
@@ -280,7 +280,7 @@ impl Scene {
 }
 
 /// `sha256:HEX` of a file by `openssl dgst`.
-fn openssl(path: &Path) -> Outcome<String> {
+pub(crate) fn digest_of(path: &Path) -> Outcome<String> {
     let output = Command::new("openssl")
         .args(["dgst", "-sha256", "-r"])
         .arg(path)

@@ -90,7 +90,7 @@ pub(super) fn other(scene: &Scene) -> Outcome<Section> {
 }
 
 /// Blocks of 512 bytes that a tree takes on disk, each inode once.
-fn blocks(root: &Path) -> Outcome<u64> {
+pub(super) fn blocks(root: &Path) -> Outcome<u64> {
     let (mut inodes, mut directories) = (HashMap::new(), vec![root.to_owned()]);
     while let Some(directory) = directories.pop() {
         for entry in fs::read_dir(directory)? {

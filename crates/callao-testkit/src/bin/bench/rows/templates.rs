@@ -13,7 +13,7 @@ use crate::scene::Scene;
 
 /// Each of these takes milliseconds, and what else the computer does is not what is measured: the figures are those of
 /// this many runs, one after the other.
-const REPEATS: usize = 20;
+pub(super) const REPEATS: usize = 20;
 /// Levels of base below the first template.
 const BASES: usize = 3;
 /// Images that each level names.
@@ -100,7 +100,7 @@ fn claims(samples: &[Samples]) -> Vec<Claim> {
 }
 
 /// The same command again and again, in the same surroundings; its output is that of the last time.
-fn repeated(command: &Command) -> Command {
+pub(super) fn repeated(command: &Command) -> Command {
     let script = format!(
         "i=1; while [ $i -lt {REPEATS} ]; do \"$@\" >/dev/null || exit 1; i=$((i+1)); done; exec \"$@\""
     );
