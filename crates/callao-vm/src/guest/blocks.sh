@@ -7,6 +7,8 @@ changed=
 block() {
   file=$CALLAO_ROOT$1
   new=$CALLAO_ROOT/run/callao/block.new
+  # Nothing to say, and nothing was said before.
+  [ -s "$2" ] || grep -q '^# callao begin$' "$file" 2>/dev/null || return 0
   {
     [ ! -e "$file" ] || sed '/^# callao begin$/,/^# callao end$/d' "$file"
     echo '# callao begin'

@@ -174,7 +174,8 @@ fn two_instances_share_one_image_and_pruning_the_cache_breaks_nothing() {
 #[test]
 fn a_guest_that_powers_itself_off_has_stopped() {
     let Some(world) = World::new() else { return };
-    world.create("off", "");
+    // Plain, and nothing to be done in it: it is ready once ssh lets in.
+    world.create("off", "plain: true\npropagateProxyEnv: false\n");
     world.succeed(&["start", "off"]);
     world.run(&["shell", "off", "sudo", "poweroff", "-f"]);
     world.until("off", "Stopped");

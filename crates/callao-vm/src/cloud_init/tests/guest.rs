@@ -311,6 +311,21 @@ fn a_second_run_changes_nothing() {
     );
 }
 
+#[test]
+fn files_that_have_nothing_to_say_stay_as_they_are_and_nobody_is_logged_out() {
+    let mut machine = machine();
+    machine.env.clear();
+    machine.propagate_proxy = false;
+    let guest = Guest::new(&machine, &facts());
+    fs::create_dir_all(guest.path("run/systemd/system")).unwrap();
+    guest.tool("loginctl", "echo \"loginctl $*\" >>\"$CALLAO_ROOT/calls\"");
+    guest.write("etc/environment", "OWN=1\n");
+    guest.boot(&[]);
+    assert_eq!(guest.read("etc/environment"), "OWN=1\n");
+    let calls = fs::read_to_string(guest.path("calls")).unwrap_or_default();
+    assert!(!calls.contains("terminate-user"), "{calls}");
+}
+
 /// PAM reads the variables once for a connection, and the host has had one since the guest's ssh answered.
 #[test]
 fn who_is_logged_in_begins_anew_when_the_variables_change() {
