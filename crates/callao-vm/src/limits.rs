@@ -80,8 +80,12 @@ pub const BANNER_SLOW_WAIT: Duration = Duration::from_secs(8);
 /// Pause between two tries to read "SSH-": as much as is lost at most.
 pub const BANNER_PAUSE: Duration = Duration::from_millis(100);
 
-/// Pause between two tries once the guest has shown that it is slow.
-pub const BANNER_SLOW_PAUSE: Duration = Duration::from_secs(1);
+/// Pause between two tries once the guest's network is up, or the guest has shown that it is slow: a connection that has
+/// been silent for so long may be one that got lost.
+pub const BANNER_SLOW_PAUSE: Duration = Duration::from_secs(2);
+
+/// Tries at a time then: each costs sshd a process.
+pub const BANNER_SLOW_TRIES_COUNT_MAX: usize = 3;
 
 /// After this time without an answer a guest is slow; one that is emulated has booted by then.
 pub const BANNER_PATIENCE: Duration = Duration::from_secs(60);

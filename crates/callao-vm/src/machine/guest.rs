@@ -87,7 +87,7 @@ fn asks_for_nothing(machine: &Machine, proxies: &BTreeMap<String, String>) -> bo
         && machine.probes.is_empty()
         && machine.copy_to_host.is_empty()
         && machine.env.is_empty()
-        && !(machine.propagate_proxy && !proxies.is_empty())
+        && (!machine.propagate_proxy || proxies.is_empty())
         && !machine.upgrade_packages
 }
 

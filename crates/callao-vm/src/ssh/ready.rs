@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::said::said;
 use crate::limits::{
-    BANNER_BYTES_MAX, BANNER_PATIENCE, BANNER_PAUSE, BANNER_SLOW_PAUSE, BANNER_SLOW_WAIT,
-    BANNER_TRIES_COUNT_MAX, BANNER_WAIT,
+    BANNER_BYTES_MAX, BANNER_PATIENCE, BANNER_PAUSE, BANNER_SLOW_PAUSE,
+    BANNER_SLOW_TRIES_COUNT_MAX, BANNER_SLOW_WAIT, BANNER_TRIES_COUNT_MAX, BANNER_WAIT,
 };
 
 /// What the last try saw.
@@ -84,25 +84,28 @@ pub async fn answers(
     let end = start + within;
     let mut seen = Seen::Nothing;
     let mut tries = JoinSet::new();
-    let mut pause = pace(Duration::ZERO).pause;
-    let mut tick = ticks(pause);
+    let mut last_try = start;
+    let mut network_is_up = false;
+    let mut tick = tokio::time::interval(BANNER_PAUSE);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = cancel.cancelled() => return Err(Error::Cancelled { address }),
             () = sleep_until(end) => return Err(Error::Late { address, within, seen }),
             Some(tried) = tries.join_next() => match tried {
                 Ok(None) => return Ok(()),
-                Ok(Some(what)) => seen = what,
+                Ok(Some(what)) => {
+                    // The guest itself refused it.
+                    network_is_up |= what == Seen::Closed;
+                    seen = what;
+                }
                 Err(_) => {}
             },
             _ = tick.tick() => {
-                let pace = pace(start.elapsed());
-                if pace.pause != pause {
-                    pause = pace.pause;
-                    tick = ticks(pause);
-                    tick.reset();
-                }
-                if tries.len() < BANNER_TRIES_COUNT_MAX {
+                let pace = pace(start.elapsed(), network_is_up);
+                let is_time = tries.is_empty() || last_try.elapsed() >= pace.pause;
+                if is_time && tries.len() < pace.count_max {
+                    last_try = Instant::now();
                     tries.spawn(read_banner(address, pace.wait));
                 }
             }
@@ -110,30 +113,32 @@ pub async fn answers(
     }
 }
 
-fn ticks(pause: Duration) -> tokio::time::Interval {
-    let mut tick = tokio::time::interval(pause);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    tick
-}
-
-/// How often is tried, and how long a try waits.
+/// How tries follow each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Pace {
+    /// Between two tries of which the first one is silent. Where none is under way, the next one begins at once.
     pause: Duration,
+    /// How long one waits.
     wait: Duration,
+    /// How many at a time.
+    count_max: usize,
 }
 
-/// Quick at first, so that little time is lost; patient with a guest that has shown that it is slow.
-fn pace(waited: Duration) -> Pace {
-    if waited < BANNER_PATIENCE {
+/// Quick while the guest has no network: what is sent into it then is lost. Patient once its network is up, since silence
+/// means then that sshd is busy, and each further connection makes it busier; and patient with a guest that has shown that
+/// it is slow.
+fn pace(waited: Duration, network_is_up: bool) -> Pace {
+    if waited < BANNER_PATIENCE && !network_is_up {
         return Pace {
             pause: BANNER_PAUSE,
             wait: BANNER_WAIT,
+            count_max: BANNER_TRIES_COUNT_MAX,
         };
     }
     Pace {
         pause: BANNER_SLOW_PAUSE,
         wait: BANNER_SLOW_WAIT,
+        count_max: BANNER_SLOW_TRIES_COUNT_MAX,
     }
 }
 
@@ -182,19 +187,37 @@ mod tests {
     }
 
     #[test]
-    fn tries_are_quick_at_first() {
-        let quick = Pace {
-            pause: BANNER_PAUSE,
-            wait: BANNER_WAIT,
-        };
-        let slow = Pace {
-            pause: BANNER_SLOW_PAUSE,
-            wait: BANNER_SLOW_WAIT,
-        };
-        let table = [(0, quick), (59, quick), (60, slow), (600, slow)];
-        for (seconds, expected) in table {
-            assert_eq!(pace(Duration::from_secs(seconds)), expected);
+    fn tries_are_quick_until_the_network_is_up() {
+        let table = [
+            (0, false, BANNER_PAUSE),
+            (59, false, BANNER_PAUSE),
+            (60, false, BANNER_SLOW_PAUSE),
+            (0, true, BANNER_SLOW_PAUSE),
+            (600, true, BANNER_SLOW_PAUSE),
+        ];
+        for (seconds, network_is_up, pause) in table {
+            let pace = pace(Duration::from_secs(seconds), network_is_up);
+            assert_eq!(pace.pause, pause, "{seconds} {network_is_up}");
+            assert_eq!(
+                pace.count_max > BANNER_SLOW_TRIES_COUNT_MAX,
+                pause == BANNER_PAUSE
+            );
         }
+    }
+
+    /// A try that is refused shows that the guest's network is up: what is silent after it is an sshd that is busy.
+    #[tokio::test]
+    async fn an_sshd_that_is_busy_is_not_made_busier() {
+        let (listener, address) = listener().await;
+        let waiting =
+            tokio::spawn(async move { answers(address, LONG, &CancellationToken::new()).await });
+        drop(listener.accept().await.expect("a connection"));
+        let (mut busy, _) = listener.accept().await.expect("a connection");
+        // Longer than the pause between two tries to a guest without a network.
+        let next = timeout(BANNER_PAUSE * 5, listener.accept()).await;
+        assert!(next.is_err(), "another connection");
+        busy.write_all(b"SSH-2.0-x\r\n").await.expect("written");
+        assert_eq!(waiting.await.expect("no panic"), Ok(()));
     }
 
     /// As QEMU does: it accepts, and what came before the guest was up stays silent for ever.
