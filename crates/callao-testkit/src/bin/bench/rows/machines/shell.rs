@@ -108,9 +108,9 @@ fn note(returned: &[Vec<f64>; 2]) -> String {
         "The first boot of `scripts/make-debian-image`'s Debian 12 with cloud-init, without KVM: 2 CPUs, 1 GiB, a disk of \
          10 GiB, no mounts, no containerd, `--plain` to both `create`, which are not timed. UEFI, as each of them finds it: \
          callao takes Debian's OVMF_CODE_4M.fd with variables, limactl OVMF_CODE.fd without. The same QEMU runs both; \
-         limactl's is started by a script that replaces KVM by what limactl itself asks for where there is none. Both wait \
-         in `start` until the guest's set-up is done: callao's returned after {callao}, limactl's after {limactl}. CPU \
-         seconds are those of QEMU and of what looks after it until `true` had ended; memory is QEMU's."
+         limactl's is started by a script that replaces KVM by what limactl itself asks for where there is none. limactl's \
+         `start` waits for the guest's set-up, callao's for ssh alone where a plain guest has nothing to be set up: \
+         callao's returned after {callao}, limactl's after {limactl}. CPU seconds are those of QEMU and of what looks after it until `true` had ended; memory is QEMU's."
     )
 }
 
