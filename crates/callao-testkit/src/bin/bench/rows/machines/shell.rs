@@ -110,7 +110,8 @@ fn note(returned: &[Vec<f64>; 2]) -> String {
          callao takes Debian's OVMF_CODE_4M.fd with variables, limactl OVMF_CODE.fd without. The same QEMU runs both; \
          limactl's is started by a script that replaces KVM by what limactl itself asks for where there is none. limactl's \
          `start` waits for the guest's set-up, callao's for ssh alone where a plain guest has nothing to be set up: \
-         callao's returned after {callao}, limactl's after {limactl}. CPU seconds are those of QEMU and of what looks after it until `true` had ended; memory is QEMU's."
+         callao's returned after {callao}, limactl's after {limactl}. CPU \
+         seconds are those of QEMU and of what looks after it until `true` had ended; memory is QEMU's."
     )
 }
 
