@@ -211,3 +211,6 @@ pub const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// How long a guest may take to say that it is an ssh server, once it accepts a connection.
 pub const MASTER_CONNECT_WAIT: Duration = Duration::from_secs(10);
+
+/// How often a guest that has just booted is asked to mount a directory over ssh, before it is said that it does not.
+pub const SSHFS_TRIES_COUNT: u32 = 3;

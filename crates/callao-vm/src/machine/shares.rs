@@ -284,6 +284,7 @@ impl OverSsh {
     /// Keeps it mounted: with the connection it goes, and comes again. `first` is told what came of the first try.
     async fn keep(self, first: oneshot::Sender<Result<(), String>>) {
         let mut first = Some(first);
+        let mut tries = 0;
         let mut state = self.master.state();
         loop {
             let up = state.wait_for(|state| matches!(state, State::Up(_) | State::Ended));
@@ -302,6 +303,8 @@ impl OverSsh {
                     }
                     mounted.ended().await;
                 }
+                // A guest that has just booted is busy: once is no answer.
+                Err(_) if first.is_some() && tries + 1 < limits::SSHFS_TRIES_COUNT => tries += 1,
                 Err(error) => {
                     let reason = match self.reason.is_empty() {
                         true => error.to_string(),

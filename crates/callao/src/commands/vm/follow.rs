@@ -29,6 +29,8 @@ pub(super) fn until_running(
     let _guard = app.interrupt.guard();
     let begun = Instant::now();
     let mut told = String::new();
+    // Whoever ends takes its name away again.
+    let mut has_begun = false;
     loop {
         if app.interrupt.is_set() {
             let name = instance.name();
@@ -39,7 +41,7 @@ pub(super) fn until_running(
         }
         let known = instance.known();
         let runs = matches!(known.status, Status::Starting | Status::Running);
-        let is_new = match &ours {
+        has_begun |= match &ours {
             Some(child) => known
                 .state
                 .supervisor
@@ -47,7 +49,7 @@ pub(super) fn until_running(
             // One that has its place has not yet written down that it is there.
             None => runs || instance.lock().is_ok(),
         };
-        if is_new {
+        if has_begun {
             if known.state.doing != told && known.status == Status::Starting {
                 told.clone_from(&known.state.doing);
                 app.output.info(format!("  {told}"));
@@ -65,13 +67,14 @@ pub(super) fn until_running(
                     instance.name()
                 ));
                 ours = None;
+                has_begun = false;
                 continue;
             }
             // It has written down why, or could not.
             let known = instance.known();
             return judge(instance, known).unwrap_or_else(|| Err(no_word(instance)));
         }
-        if !is_new && begun.elapsed() > SUPERVISOR_MAX {
+        if !has_begun && begun.elapsed() > SUPERVISOR_MAX {
             return Err(no_word(instance));
         }
         std::thread::sleep(LOOK_PAUSE);
