@@ -37,9 +37,7 @@ pub(crate) fn read_text(path: &Path, bytes_max: u64) -> io::Result<String> {
 /// # Errors
 /// It cannot be written.
 pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let temporary = path.with_file_name(name);
+    let temporary = temporary_beside(path);
     let written = write_new(&temporary, bytes, mode).and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
         let _ = fs::remove_file(&temporary);
@@ -224,13 +222,6 @@ pub(crate) fn temporary_beside(path: &Path) -> PathBuf {
 /// The name is taken ([`io::ErrorKind::AlreadyExists`]), or the file cannot be linked.
 pub(crate) fn link_new(from: &Path, to: &Path) -> io::Result<()> {
     fs::hard_link(from, to)
-}
-
-/// The first program of that name in the directories, in their order.
-pub(crate) fn find_program(dirs: &[PathBuf], name: &str) -> Option<PathBuf> {
-    dirs.iter()
-        .map(|dir| dir.join(name))
-        .find(|path| is_program(path))
 }
 
 /// Whether a regular file is at a path, following links.

@@ -66,8 +66,9 @@ pub(super) async fn begin(job: &Job<'_>, board: &mut Board) -> Result<Option<Beg
                 }));
             }
             // Somebody else took the port between our look and QEMU's.
-            Err(Refused::Port(_)) if attempt < limits::PORT_TRIES_COUNT && ready.port.is_none() => {
-            }
+            Err(Refused::Port(_))
+                if attempt < limits::PORT_TRIES_COUNT
+                    && job.spec.machine.ssh.local_port.is_none() => {}
             Err(Refused::Port(failure) | Refused::Other(failure)) => {
                 ready.shares.end().await;
                 return Err(failure);
@@ -123,8 +124,6 @@ struct Ready {
     chosen: Chosen,
     boot: Boot,
     shares: Shares,
-    /// The port that the template asks for.
-    port: Option<u16>,
     key: Key,
     serial_from: u64,
 }
@@ -157,7 +156,6 @@ async fn prepare(job: &Job<'_>, board: &mut Board, client: Client) -> Result<Rea
         chosen,
         boot,
         shares,
-        port: machine.ssh.local_port,
         key,
         serial_from: files::size(&places.serial_log()).unwrap_or_default(),
     })
@@ -266,7 +264,7 @@ enum Refused {
 /// One try to start QEMU.
 async fn start(job: &Job<'_>, board: &mut Board, ready: &Ready) -> Result<(Running, u16), Refused> {
     let places = job.instance.places();
-    let port = match ready.port {
+    let port = match job.spec.machine.ssh.local_port {
         Some(port) => port,
         None => free_port().map_err(Refused::Other)?,
     };

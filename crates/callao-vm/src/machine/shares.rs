@@ -18,7 +18,6 @@ use crate::share::plan::{self, Host, Share};
 use crate::share::sshfs;
 use crate::share::virtiofsd::{self, Daemon, Sharing};
 use crate::ssh::master::{Master, State};
-use crate::ssh::quote::quote;
 use crate::state::Failure;
 use crate::{files, limits};
 
@@ -26,7 +25,7 @@ use crate::{files, limits};
 #[derive(Debug, Default)]
 pub(super) struct Shares {
     shares: Vec<Share>,
-    daemons: Vec<(String, Sharing)>,
+    daemons: Vec<Sharing>,
     sftp_server: Option<PathBuf>,
     /// One for each directory that goes over ssh.
     keeping: JoinSet<()>,
@@ -87,7 +86,7 @@ impl Shares {
             && let Err(error) = serve(job, daemon, &shares, &mut daemons).await
         {
             board.notice(format!("virtiofs is not used: {error}"));
-            for (_, sharing) in daemons.drain(..) {
+            for sharing in daemons.drain(..) {
                 sharing.stop().await;
             }
             host.virtiofs = false;
@@ -210,7 +209,7 @@ impl Shares {
     /// Ends who serves them.
     pub(super) async fn end(mut self) {
         self.keeping.shutdown().await;
-        for (_, sharing) in self.daemons {
+        for sharing in self.daemons {
             sharing.stop().await;
         }
     }
@@ -221,7 +220,7 @@ async fn serve(
     job: &Job<'_>,
     daemon: &Daemon,
     shares: &[Share],
-    daemons: &mut Vec<(String, Sharing)>,
+    daemons: &mut Vec<Sharing>,
 ) -> Result<(), virtiofsd::Error> {
     for (index, share) in shares.iter().enumerate() {
         if share.way == MountType::Virtiofs {
@@ -230,7 +229,7 @@ async fn serve(
             let sharing = daemon
                 .share(&socket, &mount.location, mount.writable)
                 .await?;
-            daemons.push((share.tag.clone(), sharing));
+            daemons.push(sharing);
         }
     }
     Ok(())
@@ -319,18 +318,14 @@ impl OverSsh {
             sleep(limits::SSHFS_PAUSE).await;
         }
     }
-}
 
-impl OverSsh {
-    /// What an earlier connection left is dead, and in the way. Its sshfs unmounts it by its path as it ends: until then
-    /// nothing new may be there.
+    /// What an earlier connection left is dead. Its sshfs unmounts it by its path as it ends: until then nothing new may be
+    /// there. What stays nevertheless is taken away by the script that mounts.
     async fn clear_away(&self) {
-        let point = quote(&self.mount.mount_point);
         // Not `mountpoint`: what is dead cannot be looked at.
         let is_mounted = sshfs::is_mounted(&self.mount.mount_point);
         let script = format!(
-            "n=50; while {is_mounted} && [ $n -gt 0 ]; do n=$((n - 1)); sleep 0.1 2>/dev/null || sleep 1; done\n\
-             {is_mounted} && sudo -n umount -l {point}\ntrue\n"
+            "n=50; while {is_mounted} && [ $n -gt 0 ]; do n=$((n - 1)); sleep 0.1 2>/dev/null || sleep 1; done\n"
         );
         // A guest that cannot be asked cannot mount either, and says so.
         let _ = self.master.run(&script, limits::SCRIPT_WAIT).await;

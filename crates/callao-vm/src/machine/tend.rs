@@ -44,24 +44,23 @@ pub(super) async fn tend(job: &Job<'_>, board: &mut Board, begun: &mut Begun) ->
         has_answered: CancellationToken::new(),
     };
     let no_space = begun.running.no_space();
-    // Whatever goes through the connection ends before it.
-    let (inner, outer) = (CancellationToken::new(), CancellationToken::new());
+    let cancel = CancellationToken::new();
     let mut keep = std::pin::pin!(async {
         tokio::select! {
             () = guest.has_answered.cancelled() => {}
-            () = outer.cancelled() => {}
+            () = cancel.cancelled() => {}
         }
-        keeping.run(outer.clone()).await;
+        keeping.run(cancel.clone()).await;
     });
     let over = tokio::select! {
         ended = begun.running.ended(&log) => Over::Ended(ended),
         () = job.stop.cancelled() => Over::Stop,
-        failure = life(job, board, &guest, &mut begun.shares, no_space, inner.clone()) => Over::Failed(failure),
+        failure = life(job, board, &guest, &mut begun.shares, no_space, cancel.clone()) => Over::Failed(failure),
         // It ends only when it is told to.
         () = &mut keep => return Over::Stop,
     };
-    inner.cancel();
-    outer.cancel();
+    // Whatever goes through the connection has ended with `life`.
+    cancel.cancel();
     keep.await;
     over
 }

@@ -11,8 +11,8 @@ use callao_template::machine::Mount;
 use tokio::process::{Child, ChildStderr};
 
 use crate::child;
-use crate::files;
 use crate::limits::{GUEST_SCRIPT_WAIT, SCRIPT_OUTPUT_BYTES_MAX};
+use crate::program;
 use crate::ssh::command::Argv;
 use crate::ssh::master::{self, Master};
 use crate::ssh::quote::quote;
@@ -77,7 +77,7 @@ pub enum Error {
 /// The `sftp-server` in the directories.
 #[must_use]
 pub fn find(dirs: &[PathBuf]) -> Option<PathBuf> {
-    files::find_program(dirs, "sftp-server")
+    program::find("sftp-server", dirs)
 }
 
 /// The host's side. It is `sftp-server` that refuses to write (`-R`), whatever the guest does.

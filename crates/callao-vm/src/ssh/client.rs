@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::quote::split;
-use crate::files;
+use crate::program;
 
 /// OpenSSH's client programs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub enum Error {
 /// # Errors
 /// A program is missing, or the override is no command line.
 pub fn find(dirs: &[PathBuf], chosen: Option<&str>) -> Result<Client, Error> {
-    let program = |name| files::find_program(dirs, name).ok_or(Error::Missing { name });
+    let program = |name| program::find(name, dirs).ok_or(Error::Missing { name });
     let ssh: Vec<OsString> = match chosen {
         Some(text) => {
             let words = split(text).filter(|words| !words.is_empty());
