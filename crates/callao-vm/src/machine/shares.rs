@@ -291,7 +291,6 @@ impl OverSsh {
                 Ok(State::Up(_)) => {}
                 _ => return,
             }
-            self.clear_away().await;
             let mounted =
                 sshfs::mount(&self.master, &self.program, &self.mount, limits::SSHFS_WAIT).await;
             match mounted {
@@ -317,18 +316,6 @@ impl OverSsh {
             }
             sleep(limits::SSHFS_PAUSE).await;
         }
-    }
-
-    /// What an earlier connection left is dead. Its sshfs unmounts it by its path as it ends: until then nothing new may be
-    /// there. What stays nevertheless is taken away by the script that mounts.
-    async fn clear_away(&self) {
-        // Not `mountpoint`: what is dead cannot be looked at.
-        let is_mounted = sshfs::is_mounted(&self.mount.mount_point);
-        let script = format!(
-            "n=50; while {is_mounted} && [ $n -gt 0 ]; do n=$((n - 1)); sleep 0.1 2>/dev/null || sleep 1; done\n"
-        );
-        // A guest that cannot be asked cannot mount either, and says so.
-        let _ = self.master.run(&script, limits::SCRIPT_WAIT).await;
     }
 }
 

@@ -11,7 +11,7 @@ use callao_template::machine::Mount;
 use tokio::process::{Child, ChildStderr};
 
 use crate::child;
-use crate::limits::{GUEST_SCRIPT_WAIT, SCRIPT_OUTPUT_BYTES_MAX};
+use crate::limits::SCRIPT_OUTPUT_BYTES_MAX;
 use crate::program;
 use crate::ssh::command::Argv;
 use crate::ssh::master::{self, Master};
@@ -96,13 +96,9 @@ fn escaped_tokens(path: &str) -> String {
     path.replace('%', "%%")
 }
 
-/// The guest's side, for its `sh`. What is left of a mount before, whose connection ended, makes room.
+/// The guest's side, for its `sh`: it becomes sshfs, whose number is then in a file.
 #[must_use]
 pub fn client(mount: &Mount) -> String {
-    let (source, point) = (
-        quote(&format!(":{}", mount.location)),
-        quote(&mount.mount_point),
-    );
     let mut options = "slave,allow_other".to_owned();
     for (option, is_on) in [
         (",ro", !mount.writable),
@@ -113,15 +109,44 @@ pub fn client(mount: &Mount) -> String {
             options += option;
         }
     }
-    let is_mounted = is_mounted(&mount.mount_point);
+    let [point, file, source] = [
+        &mount.mount_point,
+        &pid_file(mount),
+        &format!(":{}", mount.location),
+    ]
+    .map(|word| quote(word));
     format!(
-        "{AS_ROOT}{is_mounted} && $as_root umount -l {point}; \
-         $as_root mkdir -p {point} && exec $as_root sshfs {source} {point} -o {options}"
+        "{AS_ROOT}exec $as_root sh -c \
+         'mkdir -p \"$1\" && echo $$ >\"$2\" && exec sshfs \"$3\" \"$1\" -o \"$4\"' \
+         sshfs {point} {file} {source} {options}"
     )
 }
 
+/// Where the guest keeps the number of the sshfs of a mount: a directory that a restart empties.
+fn pid_file(mount: &Mount) -> String {
+    let name = mount.mount_point.replace('%', "%%").replace('/', "%-");
+    format!("/run/callao-sshfs{name}.pid")
+}
+
+/// Takes away what an earlier connection left, for the guest's `sh`. Its sshfs may be about to end, and unmounts by path
+/// as it does, whatever is there by then: it is ended first, in a way that leaves it no time. Whether its mount goes with
+/// it depends on the version of libfuse.
+fn clear(mount: &Mount) -> String {
+    let (is_mounted, point) = (is_mounted(&mount.mount_point), quote(&mount.mount_point));
+    let script = format!(
+        "n=50\n\
+         if p=$(cat {file} 2>/dev/null) && [ \"$(cat /proc/$p/comm 2>/dev/null)\" = sshfs ]; then\n\
+         kill -9 $p\n\
+         while [ -e /proc/$p/cwd ] && [ $n -gt 0 ]; do n=$((n - 1)); sleep 0.1 2>/dev/null || sleep 1; done\n\
+         fi\n\
+         while {is_mounted}; do umount -l {point} || exit; done\n",
+        file = quote(&pid_file(mount)),
+    );
+    format!("{AS_ROOT}$as_root sh -c {}\n", quote(&script))
+}
+
 /// A test for the guest's `sh`. The kernel writes some characters in octal (`fs/proc_namespace.c`).
-pub(crate) fn is_mounted(mount_point: &str) -> String {
+fn is_mounted(mount_point: &str) -> String {
     let mut written = String::new();
     for c in mount_point.chars() {
         match c {
@@ -154,7 +179,6 @@ pub struct Mounted {
     server: Child,
     client: Child,
     words: Option<ChildStderr>,
-    mount: Mount,
 }
 
 /// Mounts a directory in the guest. It is there when this returns, and goes with the connection.
@@ -167,28 +191,35 @@ pub async fn mount(
     mount: &Mount,
     within: Duration,
 ) -> Result<Mounted, Error> {
+    let ended = |said| Error::Ended {
+        location: mount.location.clone(),
+        mount_point: mount.mount_point.clone(),
+        said,
+    };
+    let not_asked = |error| match error {
+        master::Error::Slow { .. } => Error::Slow {
+            location: mount.location.clone(),
+            mount_point: mount.mount_point.clone(),
+            within,
+        },
+        error => Error::Guest {
+            location: mount.location.clone(),
+            error,
+        },
+    };
+    let cleared = master.run(&clear(mount), within).await.map_err(not_asked)?;
+    if cleared.code != Some(0) {
+        return Err(ended(said(cleared.stderr.as_bytes())));
+    }
     let mut mounted = start(master, program, mount)?;
     let script = waits(&mount.mount_point, within);
     let error = tokio::select! {
         waited = master.run(&script, within) => match waited {
             Ok(output) if output.code == Some(0) => return Ok(mounted),
-            Ok(output) => Error::Ended {
-                location: mount.location.clone(),
-                mount_point: mount.mount_point.clone(),
-                said: said(output.stderr.as_bytes()),
-            },
-            Err(master::Error::Slow { .. }) => Error::Slow {
-                location: mount.location.clone(),
-                mount_point: mount.mount_point.clone(),
-                within,
-            },
-            Err(error) => Error::Guest { location: mount.location.clone(), error },
+            Ok(output) => ended(said(output.stderr.as_bytes())),
+            Err(error) => not_asked(error),
         },
-        said = mounted.ended() => Error::Ended {
-            location: mount.location.clone(),
-            mount_point: mount.mount_point.clone(),
-            said,
-        },
+        said = mounted.ended() => ended(said),
     };
     mounted.end().await;
     Err(error)
@@ -222,7 +253,6 @@ fn start(master: &Master, program: &Path, mount: &Mount) -> Result<Mounted, Erro
         server,
         words: client.stderr.take(),
         client,
-        mount: mount.clone(),
     })
 }
 
@@ -238,27 +268,6 @@ impl Mounted {
         // Whatever its status is, it has ended.
         let _ = self.client.wait().await;
         said(&words)
-    }
-
-    /// Unmounts it in the guest, as far as the guest is there, and ends both sides.
-    ///
-    /// # Errors
-    /// The guest does not unmount it; both sides have ended nevertheless.
-    pub async fn stop(mut self, master: &Master) -> Result<(), Error> {
-        let point = quote(&self.mount.mount_point);
-        let script = format!("{AS_ROOT}$as_root umount {point} || $as_root umount -l {point}\n");
-        let asked = master.run(&script, GUEST_SCRIPT_WAIT).await;
-        self.end().await;
-        let location = self.mount.location;
-        match asked {
-            Ok(output) if output.code == Some(0) => Ok(()),
-            Ok(output) => Err(Error::Ended {
-                location,
-                mount_point: self.mount.mount_point,
-                said: said(output.stderr.as_bytes()),
-            }),
-            Err(error) => Err(Error::Guest { location, error }),
-        }
     }
 
     async fn end(&mut self) {
