@@ -45,6 +45,23 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     written
 }
 
+/// Makes a file that only takes room on the disk, if it is not there.
+///
+/// # Errors
+/// There is no such room, or the file system cannot say so; nothing is left then.
+pub(crate) fn reserve(path: &Path, bytes: u64) -> io::Result<()> {
+    if is_there(path) {
+        return Ok(());
+    }
+    let file = create_new(path, PRIVATE_FILE)?;
+    let flags = rustix::fs::FallocateFlags::empty();
+    let reserved = rustix::fs::fallocate(&file, flags, 0, bytes);
+    if reserved.is_err() {
+        remove(path)?;
+    }
+    Ok(reserved?)
+}
+
 fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)

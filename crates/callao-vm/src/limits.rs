@@ -8,6 +8,8 @@ pub const SPEC_BYTES_MAX: u64 = 16 << 20;
 pub const STATE_BYTES_MAX: u64 = 1 << 20;
 /// `sockaddr_un` has 108 bytes on Linux, one of which ends the path.
 pub const SOCKET_PATH_BYTES_MAX: usize = 107;
+/// What is kept on the disk for a state that has to say that the disk is full, and for the log that says it too.
+pub const STATE_RESERVE_BYTES: u64 = 64 << 10;
 /// Notices of one start: one for each mount and port of a template that has very many.
 pub const NOTICES_COUNT_MAX: usize = 64;
 /// How long a guest may take to switch itself off, as Lima has it; then QEMU is ended.
@@ -18,6 +20,8 @@ pub const POWER_OFF_AGAIN: Duration = Duration::from_secs(5);
 pub const KILL_WAIT: Duration = Duration::from_secs(10);
 /// When a guest that stands still because the disk of this computer is full tries again.
 pub const NO_SPACE_PAUSE: Duration = Duration::from_secs(5);
+/// How long a guest that tries again has to go on until it counts as going on: what it could not write is written at once.
+pub const NO_SPACE_SETTLED: Duration = Duration::from_secs(1);
 /// How often a process that is not our child is looked at when it is about to end.
 pub const PROCESS_LOOK_PAUSE: Duration = Duration::from_millis(50);
 /// How often the clock is compared with the time that has passed.

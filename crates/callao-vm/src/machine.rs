@@ -68,14 +68,14 @@ pub async fn supervise(
 ) -> Result<(), Error> {
     let _lock = lock(instance).await?;
     let spec = instance.spec()?;
-    let mut board = Board::begin(instance)?;
+    let board = Board::begin(instance)?;
     let job = Job {
         instance,
         spec: &spec,
         launch,
         stop,
     };
-    let end = live(&job, &mut board).await;
+    let end = live(&job, &board).await;
     board.change(|state| {
         state.supervisor = None;
         state.qemu = None;
@@ -106,7 +106,7 @@ async fn lock(instance: &Instance) -> Result<Lock, Error> {
     instance.lock()
 }
 
-async fn live(job: &Job<'_>, board: &mut Board) -> End {
+async fn live(job: &Job<'_>, board: &Board) -> End {
     let mut begun = match boot::begin(job, board).await {
         Ok(Some(begun)) => begun,
         Ok(None) => return End::Stopped(None),

@@ -34,6 +34,12 @@ impl Places {
         self.dir.join("state.json")
     }
 
+    /// Room on the disk that is given up when a state has to be written and there is none.
+    #[must_use]
+    pub fn state_reserve(&self) -> PathBuf {
+        self.dir.join("state.reserve")
+    }
+
     /// Locked by the supervisor as long as it lives, and by whoever changes or deletes the instance.
     #[must_use]
     pub fn lock(&self) -> PathBuf {

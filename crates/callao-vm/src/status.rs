@@ -60,7 +60,7 @@ pub fn judge(written: Option<&State>, alive: Alive) -> (Status, Option<String>) 
     let failure = || state.error.as_ref().map(|failure| failure.message.clone());
     if alive.supervisor {
         return match state.phase {
-            Phase::Starting => (Status::Starting, None),
+            Phase::Starting => (Status::Starting, failure()),
             Phase::Running if alive.qemu => (Status::Running, failure()),
             // It is about to say so itself.
             Phase::Running | Phase::Stopping => (Status::Stopping, None),

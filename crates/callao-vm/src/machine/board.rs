@@ -1,19 +1,21 @@
 //! Where the supervisor writes down how its machine is, for everybody else to read. Must not know why anything changes.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use crate::error::Error;
-use crate::files;
 use crate::instance::Instance;
 use crate::process_id::ProcessId;
 use crate::state::{Phase, State};
+use crate::{files, limits};
 
 /// What is written down.
 #[derive(Debug)]
 pub(super) struct Board {
     path: PathBuf,
+    reserve: PathBuf,
     log: PathBuf,
-    state: State,
+    state: Mutex<State>,
 }
 
 impl Board {
@@ -34,41 +36,54 @@ impl Board {
             ..State::default()
         };
         state.write(&path)?;
-        Ok(Board {
+        let board = Board {
             path,
+            reserve: instance.places().state_reserve(),
             log: instance.places().supervisor_log(),
-            state,
-        })
+            state: Mutex::new(state),
+        };
+        board.keep_room();
+        Ok(board)
     }
 
     /// What is written down now.
-    pub(super) fn state(&self) -> &State {
-        &self.state
+    pub(super) fn state(&self) -> State {
+        // Whoever panicked with it ended the supervisor.
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.clone()
     }
 
-    /// Changes it. A disk that is full must not end the machine: the next change is written again as a whole.
-    pub(super) fn change(&mut self, change: impl FnOnce(&mut State)) {
-        let before = self.state.clone();
-        change(&mut self.state);
-        if before == self.state {
+    /// Room for the moment when the disk is full. There may be none to keep.
+    fn keep_room(&self) {
+        let _ = files::reserve(&self.reserve, limits::STATE_RESERVE_BYTES);
+    }
+
+    /// Changes it. A disk that is full must not end the machine, and shall be told nevertheless: some room was kept for
+    /// that. The next change is written again as a whole.
+    pub(super) fn change(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = state.clone();
+        change(&mut state);
+        if before == *state {
             return;
         }
-        let _ = self.state.write(&self.path);
-        if before.phase != self.state.phase || before.doing != self.state.doing {
-            self.log(&format!(
-                "{}: {}",
-                self.state.phase.name(),
-                self.state.doing
-            ));
+        if state.write(&self.path).is_err() && files::remove(&self.reserve).is_ok() {
+            let _ = state.write(&self.path);
         }
-        if before.error != self.state.error
-            && let Some(failure) = &self.state.error
+        if before.phase != state.phase || before.doing != state.doing {
+            self.log(&format!("{}: {}", state.phase.name(), state.doing));
+        }
+        if before.error != state.error
+            && let Some(failure) = &state.error
         {
             self.log(&format!(
                 "{}\n{}",
                 failure.message,
                 failure.details.join("\n")
             ));
+        }
+        if state.error.is_none() {
+            self.keep_room();
         }
     }
 
@@ -78,18 +93,16 @@ impl Board {
     }
 
     /// What is being done, in a few words.
-    pub(super) fn doing(&mut self, doing: &str) {
+    pub(super) fn doing(&self, doing: &str) {
         self.change(|state| state.doing = doing.into());
     }
 
     /// Something that is not as it should be and hinders nothing.
-    pub(super) fn notice(&mut self, notice: impl Into<String>) {
+    pub(super) fn notice(&self, notice: impl Into<String>) {
         let notice = notice.into();
         self.log(&notice);
         self.change(|state| {
-            if !state.notices.contains(&notice)
-                && state.notices.len() < crate::limits::NOTICES_COUNT_MAX
-            {
+            if !state.notices.contains(&notice) && state.notices.len() < limits::NOTICES_COUNT_MAX {
                 state.notices.push(notice);
             }
         });

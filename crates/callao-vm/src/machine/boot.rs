@@ -42,7 +42,7 @@ pub(super) struct Begun {
 ///
 /// # Errors
 /// Why it cannot be started, in QEMU's own words where it said something.
-pub(super) async fn begin(job: &Job<'_>, board: &mut Board) -> Result<Option<Begun>, Failure> {
+pub(super) async fn begin(job: &Job<'_>, board: &Board) -> Result<Option<Begun>, Failure> {
     let client = client::find(&job.launch.path_dirs, job.launch.ssh.as_deref())
         .map_err(|error| Failure::of(&error))?;
     if let Some(begun) = take_over(job, board, &client).await {
@@ -79,7 +79,7 @@ pub(super) async fn begin(job: &Job<'_>, board: &mut Board) -> Result<Option<Beg
 }
 
 /// A QEMU that another supervisor left behind.
-async fn take_over(job: &Job<'_>, board: &mut Board, client: &Client) -> Option<Begun> {
+async fn take_over(job: &Job<'_>, board: &Board, client: &Client) -> Option<Begun> {
     let places = job.instance.places();
     let state = board.state();
     // QEMU writes its own file before the first instruction; we write ours after it.
@@ -93,6 +93,7 @@ async fn take_over(job: &Job<'_>, board: &mut Board, client: &Client) -> Option<
         running.kill(&places.qemu_log()).await;
         return None;
     }
+    running.ask_for_space().await;
     board.change(|state| {
         state.qemu = Some(id);
         state.ssh_port = Some(port);
@@ -128,7 +129,7 @@ struct Ready {
     serial_from: u64,
 }
 
-async fn prepare(job: &Job<'_>, board: &mut Board, client: Client) -> Result<Ready, Failure> {
+async fn prepare(job: &Job<'_>, board: &Board, client: Client) -> Result<Ready, Failure> {
     let machine = &job.spec.machine;
     let launch = job.launch;
     let places = job.instance.places();
@@ -262,7 +263,7 @@ enum Refused {
 }
 
 /// One try to start QEMU.
-async fn start(job: &Job<'_>, board: &mut Board, ready: &Ready) -> Result<(Running, u16), Refused> {
+async fn start(job: &Job<'_>, board: &Board, ready: &Ready) -> Result<(Running, u16), Refused> {
     let places = job.instance.places();
     let port = match job.spec.machine.ssh.local_port {
         Some(port) => port,

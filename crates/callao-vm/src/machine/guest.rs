@@ -48,7 +48,7 @@ pub(super) struct Guest {
 /// It cannot be reached, or does not say in time that it is set up.
 pub(super) async fn ready(
     job: &Job<'_>,
-    board: &mut Board,
+    board: &Board,
     guest: &Guest,
     shares: &mut Shares,
 ) -> Result<(), Failure> {
@@ -161,7 +161,7 @@ async fn when_there(guest: &Guest, path: &str, within: Duration) -> Result<Strin
 }
 
 /// Reads `0`, or the exit code of the first script that failed and its name below.
-async fn judge_set_up(board: &mut Board, guest: &Guest, done: &str) {
+async fn judge_set_up(board: &Board, guest: &Guest, done: &str) {
     let mut lines = done.lines();
     let code = lines.next().unwrap_or_default().trim();
     if code == "0" {
@@ -182,7 +182,7 @@ async fn judge_set_up(board: &mut Board, guest: &Guest, done: &str) {
 /// Runs each probe until it succeeds.
 async fn probe(
     job: &Job<'_>,
-    board: &mut Board,
+    board: &Board,
     guest: &Guest,
     within: Duration,
 ) -> Result<(), Failure> {
@@ -217,7 +217,7 @@ async fn probe(
 }
 
 /// `copyToHost:`.
-async fn copy_to_host(job: &Job<'_>, board: &mut Board, guest: &Guest) {
+async fn copy_to_host(job: &Job<'_>, board: &Board, guest: &Guest) {
     for copy in &job.spec.machine.copy_to_host {
         let quoted = crate::ssh::quote::quote(&copy.guest);
         let script = format!("sudo -n cat {quoted} 2>/dev/null || cat {quoted}\n");

@@ -23,6 +23,8 @@ pub(crate) struct Running {
     shutdown: Option<bool>,
     /// Whether the guest stands still because the disk of this computer is full.
     no_space: watch::Sender<bool>,
+    /// Whether it goes on, and is about to find out whether there is room now.
+    tries_again: bool,
 }
 
 /// How QEMU ended.
@@ -50,6 +52,7 @@ impl Running {
             client: None,
             shutdown: None,
             no_space: watch::Sender::new(false),
+            tries_again: false,
         }
     }
 
@@ -61,6 +64,7 @@ impl Running {
             client: None,
             shutdown: None,
             no_space: watch::Sender::new(false),
+            tries_again: false,
         }
     }
 
@@ -88,15 +92,37 @@ impl Running {
         Ok(())
     }
 
+    /// Learns whether the guest of a QEMU that another supervisor started stands still: that was said once.
+    pub(crate) async fn ask_for_space(&mut self) {
+        let Some(client) = &mut self.client else {
+            return;
+        };
+        let status = client.execute("query-status", None, limits::QMP_ANSWER_WAIT);
+        // One that does not answer now may later: its events are heard.
+        if let Ok(answer) = status.await
+            && answer["status"] == "io-error"
+        {
+            self.no_space.send_replace(true);
+        }
+    }
+
     /// Waits for its end. May be dropped at any time.
     pub(crate) async fn ended(&mut self, log: &Path) -> Ended {
         // The monitor tells why, and closes when the process ends.
         while let Some(client) = &mut self.client {
             let is_stuck = *self.no_space.borrow();
+            let pause = match self.tries_again {
+                true => limits::NO_SPACE_SETTLED,
+                false => limits::NO_SPACE_PAUSE,
+            };
             let event = tokio::select! {
                 event = client.next_event() => event,
+                () = tokio::time::sleep(pause), if is_stuck && self.tries_again => {
+                    self.no_space.send_replace(false);
+                    continue;
+                }
                 // What could not be written is tried again when the guest goes on.
-                () = tokio::time::sleep(limits::NO_SPACE_PAUSE), if is_stuck => {
+                () = tokio::time::sleep(pause), if is_stuck => {
                     let _ = client.execute("cont", None, limits::QMP_ANSWER_WAIT).await;
                     continue;
                 }
@@ -104,11 +130,10 @@ impl Running {
             match event {
                 Ok(Some(Event::Shutdown { guest, .. })) => self.shutdown = Some(guest),
                 Ok(Some(Event::BlockIoError { no_space: true, .. })) => {
+                    self.tries_again = false;
                     self.no_space.send_replace(true);
                 }
-                Ok(Some(Event::Resume)) => {
-                    self.no_space.send_replace(false);
-                }
+                Ok(Some(Event::Resume)) => self.tries_again = true,
                 Ok(Some(_)) => {}
                 Ok(None) | Err(_) => self.client = None,
             }

@@ -57,11 +57,7 @@ impl Shares {
     ///
     /// # Errors
     /// A directory goes no way, or not the one that the template wants.
-    pub(super) async fn begin(
-        job: &Job<'_>,
-        board: &mut Board,
-        qemu: &Qemu,
-    ) -> Result<Self, Failure> {
+    pub(super) async fn begin(job: &Job<'_>, board: &Board, qemu: &Qemu) -> Result<Self, Failure> {
         let machine = &job.spec.machine;
         if machine.mounts.is_empty() {
             return Ok(Shares::default());
@@ -170,7 +166,7 @@ impl Shares {
 
     /// Goes on where the guest is done with its mounts: `said` is what came of them, a line for each. Those that it could
     /// not mount are tried over ssh; those that cannot be had at all are told.
-    pub(super) async fn complete(&mut self, board: &mut Board, guest: &Guest, said: &str) {
+    pub(super) async fn complete(&mut self, board: &Board, guest: &Guest, said: &str) {
         let mut waiting = Vec::new();
         for share in &self.shares {
             let outcome = outcome(said, &share.tag);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::board::Board;
@@ -32,7 +32,7 @@ pub(super) enum Over {
 }
 
 /// Brings the guest to where it is ready, and keeps it so.
-pub(super) async fn tend(job: &Job<'_>, board: &mut Board, begun: &mut Begun) -> Over {
+pub(super) async fn tend(job: &Job<'_>, board: &Board, begun: &mut Begun) -> Over {
     let places = job.instance.places();
     let log = places.qemu_log();
     let (master, keeping) = master::new(begun.access.clone(), places.ssh_socket());
@@ -68,7 +68,7 @@ pub(super) async fn tend(job: &Job<'_>, board: &mut Board, begun: &mut Begun) ->
 /// From the first instruction to the last. Returns only if the guest does not become ready.
 async fn life(
     job: &Job<'_>,
-    board: &mut Board,
+    board: &Board,
     guest: &Guest,
     shares: &mut super::shares::Shares,
     mut no_space: watch::Receiver<bool>,
@@ -82,6 +82,7 @@ async fn life(
     };
     let (sender, mut notes) = mpsc::channel(limits::NOTICES_COUNT_MAX);
     let ports = Keeper::new(guest.master.clone(), rules, sender).run(cancel);
+    let space = watch_space(board, no_space.clone());
     let main = async {
         if let Err(failure) = guest::ready(job, board, guest, shares).await {
             return failure;
@@ -93,43 +94,56 @@ async fn life(
         {
             asked -= usize::from(tell(board, &note));
         }
+        // One that stands still does not run yet, and whoever started it has been told why.
+        let going_on = no_space.wait_for(|is_full| !is_full);
+        let _ = timeout(job.launch.ready_within, going_on).await;
         board.change(|state| {
             state.phase = Phase::Running;
             state.doing.clear();
         });
-        loop {
-            tokio::select! {
-                Some(note) = notes.recv() => {
-                    tell(board, &note);
-                }
-                Ok(()) = no_space.changed() => tell_no_space(board, *no_space.borrow_and_update()),
-                else => std::future::pending::<()>().await,
-            }
+        while let Some(note) = notes.recv().await {
+            tell(board, &note);
         }
+        std::future::pending().await
     };
     let rest = async {
-        tokio::join!(ports, watch_clock(&guest.master));
+        tokio::join!(ports, watch_clock(&guest.master), space);
         std::future::pending().await
     };
     tokio::select! {
-        failure = main => failure,
+        // What is written down of the disk comes before what is written down because of it.
+        biased;
         failure = rest => failure,
+        failure = main => failure,
     }
 }
 
-/// The guest stands still, or goes on.
-fn tell_no_space(board: &mut Board, is_full: bool) {
-    let failure = is_full.then(|| {
-        Failure::new(
-            "the disk of this computer is full: the guest stands still until there is room",
-        )
-        .with_hint("make room; the guest goes on by itself")
-    });
-    board.change(|state| state.error = failure);
+/// Writes down when the guest stands still, and when it goes on.
+async fn watch_space(board: &Board, mut no_space: watch::Receiver<bool>) {
+    let full = Failure::new(
+        "the disk of this computer is full: the guest stands still until there is room",
+    )
+    .with_hint("make room; the guest goes on by itself");
+    // What was wrong before still is afterwards.
+    let mut before = None;
+    loop {
+        if no_space.wait_for(|is_full| *is_full).await.is_err() {
+            return;
+        }
+        board.change(|state| before = state.error.replace(full.clone()));
+        if no_space.wait_for(|is_full| !is_full).await.is_err() {
+            return;
+        }
+        board.change(|state| {
+            if state.error.as_ref() == Some(&full) {
+                state.error = before.take();
+            }
+        });
+    }
 }
 
 /// Writes down what became of a forward. Whether it is one that the template names.
-fn tell(board: &mut Board, note: &Note) -> bool {
+fn tell(board: &Board, note: &Note) -> bool {
     board.log(&note.to_string());
     match note {
         Note::Opened(entry) => entry.is_asked,
@@ -157,12 +171,7 @@ async fn watch_clock(master: &Master) {
 }
 
 /// Brings QEMU to its end, if it has not come to one, and judges it.
-pub(super) async fn finish(
-    job: &Job<'_>,
-    board: &mut Board,
-    mut running: Running,
-    over: Over,
-) -> End {
+pub(super) async fn finish(job: &Job<'_>, board: &Board, mut running: Running, over: Over) -> End {
     let places = job.instance.places();
     let log = places.qemu_log();
     let was_ready = board.state().phase == Phase::Running;

@@ -137,6 +137,14 @@ impl SmallDisk {
         }
     }
 
+    /// Takes all the room that is left.
+    pub(crate) fn fill(&self) {
+        let filled = std::fs::File::create(self.place.join("filler"))
+            .and_then(|mut file| std::io::copy(&mut std::io::repeat(1), &mut file));
+        let error = filled.expect_err("it is full");
+        assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+    }
+
     /// Somebody makes room.
     pub(crate) fn grow(&self, size: &str) {
         SmallDisk::mount(&format!("remount,size={size}"), &self.place).expect("a larger disk");

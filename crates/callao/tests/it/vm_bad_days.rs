@@ -8,9 +8,9 @@ use insta::assert_snapshot;
 
 use crate::disk::SmallDisk;
 use crate::env::{Run, TestEnvironment};
-use crate::vm_world::World;
+use crate::vm_world::{World, kill};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Without QEMU: what a machine that is never started needs.
 fn run(env: &TestEnvironment, path: &str, arguments: &[&str]) -> Run {
@@ -302,30 +302,44 @@ fn a_disk_of_this_computer_that_is_full_halts_the_guest_until_there_is_room() {
     world.set("XDG_DATA_HOME", &place.display().to_string());
     world.create("full", "");
     world.succeed(&["start", "full"]);
-    let write = world.start(&[
-        "shell",
-        "full",
-        "sh",
-        "-c",
-        "head -c 20000000 /dev/urandom > ~/big && sync && echo written",
-    ]);
-    let begun = Instant::now();
-    while !world.listed("full")["errors"]
-        .to_string()
-        .contains("is full")
-    {
-        assert!(begun.elapsed() < PATIENCE, "{}", world.listed("full"));
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    // Nothing is left, not even for a few words of the supervisor.
+    disk.fill();
+    let write = |file: &str| {
+        let script = format!("head -c 20000000 /dev/urandom > ~/{file} && sync && echo written");
+        world.start(&["shell", "full", "sh", "-c", &script])
+    };
+    let until_full = || {
+        let begun = Instant::now();
+        while !world.listed("full")["errors"]
+            .to_string()
+            .contains("is full")
+        {
+            assert!(begun.elapsed() < PATIENCE, "{}", world.listed("full"));
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    };
+    let first = write("first");
+    until_full();
     assert_eq!(world.status("full"), "Running");
-    disk.grow("128m");
-    let run = Run::of(write.wait_with_output().expect("it ends"));
+    disk.grow("96m");
+    let run = Run::of(first.wait_with_output().expect("it ends"));
     assert_eq!(
         (run.code, run.stdout.as_str()),
         (Some(0), "written\n"),
         "{}",
         run.stderr
     );
+    // Whoever takes over a machine that stands still learns it.
+    disk.fill();
+    let second = write("second");
+    until_full();
+    kill(world.pid("full", "hostAgentPID"));
+    world.until("full", "Broken");
+    disk.grow("192m");
+    world.succeed(&["start", "full"]);
+    world.shell("full", &["sync"]);
+    // Its connection was the supervisor's.
+    drop(second.wait_with_output());
     world.succeed(&["stop", "full"]);
     world.succeed(&["delete", "full"]);
     drop(disk);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::env::Run;
 use crate::vm_world::{World, kill};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The disk of an instance has no damage.
 fn disk_is_sound(world: &World, name: &str) {

@@ -29,6 +29,7 @@ pub(super) fn until_running(
     let _guard = app.interrupt.guard();
     let begun = Instant::now();
     let mut told = String::new();
+    let mut warned = None;
     // Whoever ends takes its name away again.
     let mut has_begun = false;
     loop {
@@ -53,6 +54,12 @@ pub(super) fn until_running(
             if known.state.doing != told && known.status == Status::Starting {
                 told.clone_from(&known.state.doing);
                 app.output.info(format!("  {told}"));
+            }
+            if known.reason != warned && known.status == Status::Starting {
+                warned.clone_from(&known.reason);
+                if let Some(reason) = &warned {
+                    app.output.warning(reason);
+                }
             }
             if let Some(ended) = judge(instance, known) {
                 return ended;
