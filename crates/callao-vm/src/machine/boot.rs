@@ -30,12 +30,21 @@ pub(super) struct Begun {
     pub(super) running: Running,
     /// How the guest is reached.
     pub(super) access: Access,
-    /// Port of this computer that leads to its ssh.
-    pub(super) port: u16,
+    /// Ports of this computer that lead to it.
+    pub(super) ports: Ports,
     /// Directories of the host.
     pub(super) shares: Shares,
     /// Where the serial log of this boot begins.
     pub(super) serial_from: u64,
+}
+
+/// Ports of this computer that lead to a guest.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ports {
+    /// To its ssh.
+    pub(super) ssh: u16,
+    /// To where nothing listens; of no use once the guest is up, so nobody writes it down.
+    pub(super) closed: Option<u16>,
 }
 
 /// Starts QEMU, or takes over one that runs. `None`: somebody wants it to stop.
@@ -56,20 +65,18 @@ pub(super) async fn begin(job: &Job<'_>, board: &Board) -> Result<Option<Begun>,
             return Ok(None);
         }
         match start(job, board, &ready).await {
-            Ok((running, port)) => {
+            Ok((running, ports)) => {
                 return Ok(Some(Begun {
                     running,
                     access: ready.access,
-                    port,
+                    ports,
                     shares: ready.shares,
                     serial_from: ready.serial_from,
                 }));
             }
             // Somebody else took the port between our look and QEMU's.
-            Err(Refused::Port(_))
-                if attempt < limits::PORT_TRIES_COUNT
-                    && job.spec.machine.ssh.local_port.is_none() => {}
-            Err(Refused::Port(failure) | Refused::Other(failure)) => {
+            Err(Refused::FoundPort(_)) if attempt < limits::PORT_TRIES_COUNT => {}
+            Err(Refused::FoundPort(failure) | Refused::Other(failure)) => {
                 ready.shares.end().await;
                 return Err(failure);
             }
@@ -103,7 +110,10 @@ async fn take_over(job: &Job<'_>, board: &Board, client: &Client) -> Option<Begu
     Some(Begun {
         running,
         access,
-        port,
+        ports: Ports {
+            ssh: port,
+            closed: None,
+        },
         shares: Shares::taken_over(job).await,
         serial_from: files::size(&places.serial_log()).unwrap_or_default(),
     })
@@ -256,18 +266,21 @@ fn archive_identity(archive: &Path) -> String {
 
 /// Why QEMU did not start.
 enum Refused {
-    /// The port for ssh is taken.
-    Port(Failure),
+    /// A port that we found is taken.
+    FoundPort(Failure),
     /// Anything else.
     Other(Failure),
 }
 
 /// One try to start QEMU.
-async fn start(job: &Job<'_>, board: &Board, ready: &Ready) -> Result<(Running, u16), Refused> {
+async fn start(job: &Job<'_>, board: &Board, ready: &Ready) -> Result<(Running, Ports), Refused> {
     let places = job.instance.places();
-    let port = match job.spec.machine.ssh.local_port {
-        Some(port) => port,
-        None => free_port().map_err(Refused::Other)?,
+    let wanted = job.spec.machine.ssh.local_port;
+    let [found, closed] = free_ports().map_err(Refused::Other)?;
+    let port = wanted.unwrap_or(found);
+    let ports = Ports {
+        ssh: port,
+        closed: Some(closed),
     };
     write_config(job, ready, port).map_err(Refused::Other)?;
     board.doing("starting QEMU");
@@ -285,6 +298,7 @@ async fn start(job: &Job<'_>, board: &Board, ready: &Ready) -> Result<(Running, 
             seed: places.seed(),
             archive: files::is_there(&archive).then_some(archive),
             ssh_port: port,
+            closed_port: closed,
             mac: mac_address(&job.spec.instance_id),
             boot: ready.boot.clone(),
             shares: ready.shares.for_qemu(job),
@@ -296,18 +310,18 @@ async fn start(job: &Job<'_>, board: &Board, ready: &Ready) -> Result<(Running, 
         .map_err(|error| Refused::Other(Failure::of(&error)))?;
     let id = started.child.id().and_then(ProcessId::of_pid);
     let Some(id) = id else {
-        return Err(refused(&started.last_words(), None, port));
+        return Err(refused(&started.last_words(), None, wanted));
     };
     board.change(|state| state.qemu = Some(id));
     let mut running = Running::new(id, started);
     match running.connect(&places.qmp_socket()).await {
-        Ok(()) => Ok((running, port)),
+        Ok(()) => Ok((running, ports)),
         Err(error) => {
             let words = match running
                 .ended_within(&places.qemu_log(), limits::KILL_WAIT)
                 .await
             {
-                Some(Ended::Died { status, words }) => return Err(refused(&words, status, port)),
+                Some(Ended::Died { status, words }) => return Err(refused(&words, status, wanted)),
                 _ => error.to_string(),
             };
             running.kill(&places.qemu_log()).await;
@@ -316,15 +330,20 @@ async fn start(job: &Job<'_>, board: &Board, ready: &Ready) -> Result<(Running, 
     }
 }
 
-/// What QEMU said when it did not want to run.
-fn refused(words: &str, status: Option<std::process::ExitStatus>, port: u16) -> Refused {
+/// What QEMU said when it did not want to run. `wanted`: the port for ssh that the template names.
+fn refused(words: &str, status: Option<std::process::ExitStatus>, wanted: Option<u16>) -> Refused {
     // "Could not set up host forwarding rule 'tcp:127.0.0.1:60022-:22'" (net/slirp.c).
     if words.contains("host forwarding rule") {
-        return Refused::Port(
-            Failure::new(format!("port {port} of this computer, for ssh, is taken"))
-                .with_lines(words)
-                .with_hint("name another one as ssh.localPort in the template, or none: then a free one is taken"),
-        );
+        return match wanted.filter(|port| words.contains(&format!("127.0.0.1:{port}-"))) {
+            Some(port) => Refused::Other(
+                Failure::new(format!("port {port} of this computer, for ssh, is taken"))
+                    .with_lines(words)
+                    .with_hint("name another one as ssh.localPort in the template, or none: then a free one is taken"),
+            ),
+            None => Refused::FoundPort(
+                Failure::new("the ports of this computer that were free are taken").with_lines(words),
+            ),
+        };
     }
     let how = status.map_or_else(String::new, |status| format!(" ({status})"));
     let failure = Failure::new(format!("QEMU did not start{how}")).with_lines(words);
@@ -346,10 +365,12 @@ fn write_config(job: &Job<'_>, ready: &Ready, port: u16) -> Result<(), Failure> 
         .map_err(|error| Failure::of(&crate::Error::io("write", &path, error)))
 }
 
-/// A port that nobody uses at this moment.
-fn free_port() -> Result<u16, Failure> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-    let port = listener.and_then(|listener| listener.local_addr());
-    port.map(|address| address.port())
+/// Two ports that nobody uses at this moment.
+fn free_ports() -> Result<[u16; 2], Failure> {
+    let listen = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    let port = |listener: &TcpListener| listener.local_addr().map(|address| address.port());
+    // Both are held until both are known: they differ.
+    let both = listen().and_then(|a| listen().map(|b| (a, b)));
+    both.and_then(|(a, b)| Ok([port(&a)?, port(&b)?]))
         .map_err(|error| Failure::new(format!("there is no free port on 127.0.0.1: {error}")))
 }

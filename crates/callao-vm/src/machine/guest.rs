@@ -31,6 +31,8 @@ const LOG: &str = "/var/log/callao-boot.log";
 pub(super) struct Guest {
     /// Where its ssh is, once it answers.
     pub(super) address: SocketAddr,
+    /// Where it refuses connections, once its network is up.
+    pub(super) closed: Option<SocketAddr>,
     /// The connection to it.
     pub(super) master: Master,
     /// What it says on its serial port.
@@ -55,7 +57,7 @@ pub(super) async fn ready(
     let end = Instant::now() + job.launch.ready_within;
     let left = || end.saturating_duration_since(Instant::now());
     board.doing("waiting for the guest's ssh");
-    ready::answers(guest.address, left(), job.stop)
+    ready::answers(guest.address, guest.closed, left(), job.stop)
         .await
         .map_err(|error| no_answer(job, guest, &error))?;
     guest.has_answered.cancel();

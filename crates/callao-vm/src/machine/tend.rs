@@ -36,8 +36,10 @@ pub(super) async fn tend(job: &Job<'_>, board: &Board, begun: &mut Begun) -> Ove
     let places = job.instance.places();
     let log = places.qemu_log();
     let (master, keeping) = master::new(begun.access.clone(), places.ssh_socket());
+    let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let guest = Guest {
-        address: SocketAddr::from((Ipv4Addr::LOCALHOST, begun.port)),
+        address: address(begun.ports.ssh),
+        closed: begun.ports.closed.map(address),
         master,
         serial_log: places.serial_log(),
         serial_from: begun.serial_from,

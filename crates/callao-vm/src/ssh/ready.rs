@@ -1,5 +1,10 @@
-//! When a guest can be reached: first something says "SSH-" at the forwarded port, then a command runs.
-//! Must not know how the guest was started. Order of the tries is decided by `pace`, without a clock.
+//! When a guest can be reached: something says "SSH-" at the forwarded port.
+//!
+//! QEMU's user network accepts at once, and sends what the guest does not answer again seconds later, whether or not anybody
+//! still waits for it. So whoever tries often at the port of ssh finds a guest whose sshd is busy with all those tries. It is
+//! tried often where nothing listens instead: there the guest's kernel refuses as soon as its network is up.
+//!
+//! Must not know how the guest was started. How tries follow each other is decided by `pace`, without a clock.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -68,7 +73,8 @@ pub enum Error {
     },
 }
 
-/// Waits until something at the address says "SSH-".
+/// Waits until something at the address says "SSH-". `closed` leads to a port of the guest where nothing listens, if there
+/// is such an address.
 ///
 /// Tries overlap: a connection that QEMU accepted before the guest had a network may stay silent although the guest
 /// answers by now, so the next one does not wait for its end.
@@ -77,14 +83,15 @@ pub enum Error {
 /// Nothing said so in time, or the token was cancelled.
 pub async fn answers(
     address: SocketAddr,
+    closed: Option<SocketAddr>,
     within: Duration,
     cancel: &CancellationToken,
 ) -> Result<(), Error> {
     let start = Instant::now();
     let end = start + within;
     let mut seen = Seen::Nothing;
-    let mut tries = JoinSet::new();
-    let mut last_try = start;
+    let (mut tries, mut looks) = (JoinSet::new(), JoinSet::new());
+    let mut last_try = None;
     let mut network_is_up = false;
     let mut tick = tokio::time::interval(BANNER_PAUSE);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -101,11 +108,25 @@ pub async fn answers(
                 }
                 Err(_) => {}
             },
+            Some(looked) = looks.join_next() => {
+                if !network_is_up && matches!(looked, Ok(Some(Seen::Closed))) {
+                    network_is_up = true;
+                    // They went into nothing.
+                    tries.abort_all();
+                    last_try = None;
+                }
+            }
             _ = tick.tick() => {
-                let pace = pace(start.elapsed(), network_is_up);
-                let is_time = tries.is_empty() || last_try.elapsed() >= pace.pause;
+                if let Some(closed) = closed.filter(|_| !network_is_up)
+                    && looks.len() < BANNER_TRIES_COUNT_MAX
+                {
+                    looks.spawn(read_banner(closed, BANNER_WAIT));
+                }
+                let pace = pace(start.elapsed(), network_is_up || closed.is_some());
+                let is_time = tries.is_empty()
+                    || last_try.is_none_or(|last: Instant| last.elapsed() >= pace.pause);
                 if is_time && tries.len() < pace.count_max {
-                    last_try = Instant::now();
+                    last_try = Some(Instant::now());
                     tries.spawn(read_banner(address, pace.wait));
                 }
             }
@@ -124,11 +145,11 @@ struct Pace {
     count_max: usize,
 }
 
-/// Quick while the guest has no network: what is sent into it then is lost. Patient once its network is up, since silence
-/// means then that sshd is busy, and each further connection makes it busier; and patient with a guest that has shown that
-/// it is slow.
-fn pace(waited: Duration, network_is_up: bool) -> Pace {
-    if waited < BANNER_PATIENCE && !network_is_up {
+/// Quick while the guest has no network and there is no other way to learn when it has: what is sent into it then is lost.
+/// Patient otherwise: silence means then that sshd is busy, and each further connection makes it busier. And patient with a
+/// guest that has shown that it is slow.
+fn pace(waited: Duration, will_be_told: bool) -> Pace {
+    if waited < BANNER_PATIENCE && !will_be_told {
         return Pace {
             pause: BANNER_PAUSE,
             wait: BANNER_WAIT,
@@ -210,7 +231,9 @@ mod tests {
     async fn an_sshd_that_is_busy_is_not_made_busier() {
         let (listener, address) = listener().await;
         let waiting =
-            tokio::spawn(async move { answers(address, LONG, &CancellationToken::new()).await });
+            tokio::spawn(
+                async move { answers(address, None, LONG, &CancellationToken::new()).await },
+            );
         drop(listener.accept().await.expect("a connection"));
         let (mut busy, _) = listener.accept().await.expect("a connection");
         // Longer than the pause between two tries to a guest without a network.
@@ -225,7 +248,9 @@ mod tests {
     async fn a_connection_that_stays_silent_does_not_hold_up_the_next() {
         let (listener, address) = listener().await;
         let waiting =
-            tokio::spawn(async move { answers(address, LONG, &CancellationToken::new()).await });
+            tokio::spawn(
+                async move { answers(address, None, LONG, &CancellationToken::new()).await },
+            );
         let mut silent = Vec::new();
         for _ in 0..3 {
             silent.push(listener.accept().await.expect("a connection"));
@@ -238,12 +263,39 @@ mod tests {
         assert_eq!(waiting.await.expect("no panic"), Ok(()));
     }
 
+    /// A port where nothing listens is asked often, ssh is not; the first refusal there has ssh asked again at once.
+    #[tokio::test]
+    async fn the_network_is_looked_for_where_it_disturbs_nobody() {
+        let (ssh, address) = listener().await;
+        let (refusing, closed) = listener().await;
+        let cancel = CancellationToken::new();
+        let waiting =
+            tokio::spawn(async move { answers(address, Some(closed), LONG, &cancel).await });
+        let first = ssh.accept().await.expect("a connection");
+        let mut looks = Vec::new();
+        for _ in 0..4 {
+            looks.push(refusing.accept().await.expect("a connection"));
+        }
+        let next = timeout(Duration::ZERO, ssh.accept()).await;
+        assert!(next.is_err(), "another connection to ssh");
+        // The guest's network is up, and its sshd is.
+        drop((looks, refusing));
+        let next = timeout(BANNER_SLOW_PAUSE / 2, ssh.accept()).await;
+        let (mut answering, _) = next.expect("at once").expect("a connection");
+        answering
+            .write_all(b"SSH-2.0-x\r\n")
+            .await
+            .expect("written");
+        assert_eq!(waiting.await.expect("no panic"), Ok(()));
+        drop(first);
+    }
+
     #[tokio::test]
     async fn what_was_seen_last_is_said() {
         let cancel = CancellationToken::new();
         let (closed, address) = listener().await;
         drop(closed);
-        let error = answers(address, SHORT, &cancel)
+        let error = answers(address, None, SHORT, &cancel)
             .await
             .expect_err("nothing there");
         assert_eq!(
@@ -254,7 +306,9 @@ mod tests {
         );
 
         let (silent, address) = listener().await;
-        let error = answers(address, SHORT, &cancel).await.expect_err("silence");
+        let error = answers(address, None, SHORT, &cancel)
+            .await
+            .expect_err("silence");
         assert_eq!(
             error.to_string(),
             format!(
@@ -279,7 +333,9 @@ mod tests {
                     let _ = stream.write_all(text.as_bytes()).await;
                 }
             });
-            let error = answers(address, SHORT, &cancel).await.expect_err("no ssh");
+            let error = answers(address, None, SHORT, &cancel)
+                .await
+                .expect_err("no ssh");
             assert_eq!(
                 error.to_string(),
                 format!("ssh at {address} did not answer within 1 s; last seen: {end}")
@@ -292,7 +348,7 @@ mod tests {
     async fn waiting_ends_when_it_is_cancelled() {
         let (_silent, address) = listener().await;
         let cancel = CancellationToken::new();
-        let waiting = answers(address, LONG, &cancel);
+        let waiting = answers(address, None, LONG, &cancel);
         tokio::pin!(waiting);
         assert!(timeout(BANNER_PAUSE, &mut waiting).await.is_err());
         cancel.cancel();

@@ -88,6 +88,7 @@ impl Instance {
             seed: self.path("seed"),
             archive: Some(self.path("seed")),
             ssh_port: tools::free_port(),
+            closed_port: tools::free_port(),
             mac: mac_address("it"),
             boot,
             shares: Vec::new(),

@@ -60,7 +60,7 @@ impl In {
             host: config::host_of("tiny"),
         };
         let cancel = CancellationToken::new();
-        let answers = ready::answers(tiny.address, LONG, &cancel).await;
+        let answers = ready::answers(tiny.address, None, LONG, &cancel).await;
         assert_eq!(answers, Ok(()), "{}", tiny.serial());
         let (master, keeping) = master::new(access.clone(), control);
         let kept = tokio::spawn(keeping.run(cancel.clone()));

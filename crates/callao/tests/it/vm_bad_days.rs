@@ -300,6 +300,8 @@ fn a_disk_of_this_computer_that_is_full_halts_the_guest_until_there_is_room() {
         return;
     };
     world.set("XDG_DATA_HOME", &place.display().to_string());
+    // Dropped before its disk.
+    let world = world;
     world.create("full", "");
     world.succeed(&["start", "full"]);
     // Nothing is left, not even for a few words of the supervisor.

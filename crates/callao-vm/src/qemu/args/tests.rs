@@ -17,6 +17,7 @@ fn facts(accel: Accel, boot: Boot) -> Facts {
         seed: "/i/seed".into(),
         archive: None,
         ssh_port: 2222,
+        closed_port: 2223,
         mac: "52:55:55:12:34:56".to_owned(),
         boot,
         shares: Vec::new(),
@@ -66,7 +67,7 @@ fn x86_64_by_bios_under_tcg() {
     -global ICH9-LPC.disable_s3=1
     -global ICH9-LPC.disable_s4=1
     -accel tcg,thread=multi,tb-size=512
-    -cpu max
+    -cpu max,-erms,-fsrm
     -smp 2,sockets=1,cores=2,threads=1
     -m 1024M
     -rtc base=utc
@@ -78,7 +79,7 @@ fn x86_64_by_bios_under_tcg() {
     -device virtio-blk-pci,drive=disk,bootindex=1
     -blockdev driver=raw,node-name=seed,read-only=on,file.driver=file,file.read-only=on,file.filename=/i/seed
     -device virtio-blk-pci,drive=seed
-    -netdev user,id=net,net=192.168.5.0/24,dhcpstart=192.168.5.15,hostfwd=tcp:127.0.0.1:2222-:22
+    -netdev user,id=net,net=192.168.5.0/24,dhcpstart=192.168.5.15,hostfwd=tcp:127.0.0.1:2222-:22,hostfwd=tcp:127.0.0.1:2223-:1
     -device virtio-net-pci,netdev=net,mac=52:55:55:12:34:56,romfile=
     -device virtio-rng-pci
     ");
@@ -147,7 +148,7 @@ fn aarch64_under_either() {
     -device virtio-blk-pci,drive=disk,bootindex=1
     -blockdev driver=raw,node-name=seed,read-only=on,file.driver=file,file.read-only=on,file.filename=/i/seed
     -device virtio-blk-pci,drive=seed
-    -netdev user,id=net,net=192.168.5.0/24,dhcpstart=192.168.5.15,hostfwd=tcp:127.0.0.1:2222-:22
+    -netdev user,id=net,net=192.168.5.0/24,dhcpstart=192.168.5.15,hostfwd=tcp:127.0.0.1:2222-:22,hostfwd=tcp:127.0.0.1:2223-:1
     -device virtio-net-pci,netdev=net,mac=52:55:55:12:34:56,romfile=
     -device virtio-rng-pci
     -blockdev driver=raw,node-name=code,read-only=on,file.driver=file,file.read-only=on,file.filename=/f/code.fd
