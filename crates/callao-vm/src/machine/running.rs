@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 use crate::limits;
 use crate::process_id::{Ask, ProcessId};
+use crate::qemu::args::NETWORK;
 use crate::qemu::client::{Client, ClientError};
 use crate::qemu::process::{Started, last_words};
 use crate::qemu::qmp::Event;
@@ -25,6 +27,8 @@ pub(crate) struct Running {
     no_space: watch::Sender<bool>,
     /// Whether it goes on, and is about to find out whether there is room now.
     tries_again: bool,
+    /// A port of this computer that leads nowhere in the guest, and when it is of no use any more.
+    closed_port: Option<(u16, CancellationToken)>,
 }
 
 /// How QEMU ended.
@@ -53,6 +57,7 @@ impl Running {
             shutdown: None,
             no_space: watch::Sender::new(false),
             tries_again: false,
+            closed_port: None,
         }
     }
 
@@ -65,7 +70,13 @@ impl Running {
             shutdown: None,
             no_space: watch::Sender::new(false),
             tries_again: false,
+            closed_port: None,
         }
+    }
+
+    /// Has QEMU give up a port of this computer, once `until` is cancelled.
+    pub(crate) fn give_up(&mut self, port: u16, until: CancellationToken) {
+        self.closed_port = Some((port, until));
     }
 
     /// Whether the guest stands still because the disk of this computer is full, and a way to wait for changes.
@@ -115,8 +126,24 @@ impl Running {
                 true => limits::NO_SPACE_SETTLED,
                 false => limits::NO_SPACE_PAUSE,
             };
+            let closed_port = self.closed_port.clone();
+            let is_useless = async {
+                let Some((port, until)) = closed_port else {
+                    return std::future::pending().await;
+                };
+                until.cancelled().await;
+                port
+            };
             let event = tokio::select! {
                 event = client.next_event() => event,
+                port = is_useless => {
+                    self.closed_port = None;
+                    let line = format!("hostfwd_remove {NETWORK} tcp:127.0.0.1:{port}");
+                    let arguments = serde_json::json!({ "command-line": line });
+                    // One that stays open harms nobody.
+                    let _ = client.execute("human-monitor-command", Some(arguments), limits::QMP_ANSWER_WAIT).await;
+                    continue;
+                }
                 () = tokio::time::sleep(pause), if is_stuck && self.tries_again => {
                     self.no_space.send_replace(false);
                     continue;

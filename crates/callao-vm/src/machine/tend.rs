@@ -45,6 +45,9 @@ pub(super) async fn tend(job: &Job<'_>, board: &Board, begun: &mut Begun) -> Ove
         serial_from: begun.serial_from,
         has_answered: CancellationToken::new(),
     };
+    if let Some(port) = begun.ports.closed {
+        begun.running.give_up(port, guest.has_answered.clone());
+    }
     let no_space = begun.running.no_space();
     let cancel = CancellationToken::new();
     let mut keep = std::pin::pin!(async {

@@ -11,6 +11,8 @@ use callao_template::machine::Machine;
 use super::accel::Accel;
 use crate::cloud_init::ARCHIVE_SERIAL;
 
+/// QEMU's name of the guest's network.
+pub(crate) const NETWORK: &str = "net";
 /// Where the guest's ssh listens.
 const SSH_PORT: u16 = 22;
 /// Where nothing listens (`tcpmux`, of which no guest has heard).
@@ -219,12 +221,12 @@ fn network(args: &mut Args, facts: &Facts) {
     args.add(
         "-netdev",
         Value::of(&format!(
-            "user,id=net,net=192.168.5.0/24,dhcpstart=192.168.5.15,hostfwd=tcp:127.0.0.1:{port}-:{SSH_PORT},\
+            "user,id={NETWORK},net=192.168.5.0/24,dhcpstart=192.168.5.15,hostfwd=tcp:127.0.0.1:{port}-:{SSH_PORT},\
              hostfwd=tcp:127.0.0.1:{closed}-:{CLOSED_PORT}"
         )),
     );
     // No program to boot from the network: it is a package of its own, and costs time.
-    let device = format!("virtio-net-pci,netdev=net,mac={},romfile=", facts.mac);
+    let device = format!("virtio-net-pci,netdev={NETWORK},mac={},romfile=", facts.mac);
     args.add("-device", Value::of(&device));
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::net::TcpStream;
 use std::os::unix::fs::MetadataExt as _;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -47,6 +48,7 @@ fn from_a_template_to_a_shell_and_to_the_end() {
     exit_codes_and_stdin(&world);
     both_ways(&world);
     through_a_port(&world, port);
+    the_port_that_leads_nowhere_is_gone(&world);
     data_stays(&world);
 
     let refused = world.fail(&["delete", "web"], 9);
@@ -128,6 +130,22 @@ fn through_a_port(world: &World, port: u16) {
     while http(other, "/hello").as_deref() != Some("from the guest\n") {
         assert!(begun.elapsed() < PATIENCE, "port {other} was not forwarded");
         std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// By which the supervisor learned that the guest's network was up.
+fn the_port_that_leads_nowhere_is_gone(world: &World) {
+    let qemu = world.pid("web", "driverPID");
+    let arguments = fs::read_to_string(format!("/proc/{qemu}/cmdline")).expect("it runs");
+    let rules = arguments.split([',', '\0']);
+    let port = rules
+        .filter_map(|rule| rule.strip_prefix("hostfwd=tcp:127.0.0.1:"))
+        .find_map(|rule| rule.strip_suffix("-:1"));
+    let port: u16 = port.expect("a rule").parse().expect("a port");
+    let begun = Instant::now();
+    while TcpStream::connect(("127.0.0.1", port)).is_ok() {
+        assert!(begun.elapsed() < PATIENCE, "port {port} is still open");
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 
