@@ -47,6 +47,27 @@ pub(crate) enum Ended {
     },
 }
 
+/// What makes a supervisor do something.
+enum Turn {
+    /// QEMU, or its end.
+    Said(Result<Option<Event>, ClientError>),
+    /// A port is of no use any more.
+    GiveUp(u16),
+    /// A guest that stands still, or that tries again, has done so for a while.
+    Waited,
+}
+
+/// Waits until the port is of no use any more; without one, for ever.
+async fn is_useless(closed_port: Option<&(u16, CancellationToken)>) -> u16 {
+    match closed_port {
+        Some((port, until)) => {
+            until.cancelled().await;
+            *port
+        }
+        None => std::future::pending().await,
+    }
+}
+
 impl Running {
     /// A QEMU that was just started.
     pub(crate) fn new(id: ProcessId, started: Started) -> Self {
@@ -126,43 +147,31 @@ impl Running {
                 true => limits::NO_SPACE_SETTLED,
                 false => limits::NO_SPACE_PAUSE,
             };
-            let closed_port = self.closed_port.clone();
-            let is_useless = async {
-                let Some((port, until)) = closed_port else {
-                    return std::future::pending().await;
-                };
-                until.cancelled().await;
-                port
+            let turn = tokio::select! {
+                event = client.next_event() => Turn::Said(event),
+                port = is_useless(self.closed_port.as_ref()) => Turn::GiveUp(port),
+                () = tokio::time::sleep(pause), if is_stuck => Turn::Waited,
             };
-            let event = tokio::select! {
-                event = client.next_event() => event,
-                port = is_useless => {
+            // What QEMU answers to a command that fails changes nothing: it is tried again, or a port stays open.
+            match turn {
+                Turn::Said(Ok(Some(event))) => self.note(&event),
+                Turn::Said(_) => self.client = None,
+                Turn::GiveUp(port) => {
                     self.closed_port = None;
                     let line = format!("hostfwd_remove {NETWORK} tcp:127.0.0.1:{port}");
                     let arguments = serde_json::json!({ "command-line": line });
-                    // One that stays open harms nobody.
-                    let _ = client.execute("human-monitor-command", Some(arguments), limits::QMP_ANSWER_WAIT).await;
-                    continue;
+                    let command = "human-monitor-command";
+                    let _ = client
+                        .execute(command, Some(arguments), limits::QMP_ANSWER_WAIT)
+                        .await;
                 }
-                () = tokio::time::sleep(pause), if is_stuck && self.tries_again => {
+                Turn::Waited if self.tries_again => {
                     self.no_space.send_replace(false);
-                    continue;
                 }
                 // What could not be written is tried again when the guest goes on.
-                () = tokio::time::sleep(pause), if is_stuck => {
+                Turn::Waited => {
                     let _ = client.execute("cont", None, limits::QMP_ANSWER_WAIT).await;
-                    continue;
                 }
-            };
-            match event {
-                Ok(Some(Event::Shutdown { guest, .. })) => self.shutdown = Some(guest),
-                Ok(Some(Event::BlockIoError { no_space: true, .. })) => {
-                    self.tries_again = false;
-                    self.no_space.send_replace(true);
-                }
-                Ok(Some(Event::Resume)) => self.tries_again = true,
-                Ok(Some(_)) => {}
-                Ok(None) | Err(_) => self.client = None,
             }
         }
         let status = self.gone().await;
@@ -176,6 +185,18 @@ impl Running {
                     None => last_words(log, 0),
                 },
             },
+        }
+    }
+
+    fn note(&mut self, event: &Event) {
+        match event {
+            Event::Shutdown { guest, .. } => self.shutdown = Some(*guest),
+            Event::BlockIoError { no_space: true, .. } => {
+                self.tries_again = false;
+                self.no_space.send_replace(true);
+            }
+            Event::Resume => self.tries_again = true,
+            _ => {}
         }
     }
 
