@@ -104,6 +104,15 @@ pub(crate) fn create_new(path: &Path, mode: u32) -> io::Result<File> {
         .open(path)
 }
 
+/// Copies a file that somebody else adds to, and empties it.
+///
+/// # Errors
+/// It cannot be copied or emptied.
+pub(crate) fn move_content(from: &Path, to: &Path) -> io::Result<()> {
+    fs::copy(from, to)?;
+    OpenOptions::new().write(true).open(from)?.set_len(0)
+}
+
 /// Whether there is anything at a path.
 pub(crate) fn is_there(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
@@ -213,13 +222,14 @@ pub(crate) fn try_read_write(path: &Path) -> io::Result<()> {
         .map(drop)
 }
 
-/// The bytes from an offset on, at most so many of the last ones.
+/// The bytes from an offset on, at most so many of the last ones. A file that is shorter than that has begun anew.
 ///
 /// # Errors
 /// It cannot be read.
 pub(crate) fn read_end(path: &Path, from: u64, bytes_max: u64) -> io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
     let size = file.metadata()?.len();
+    let from = if from > size { 0 } else { from };
     file.seek(SeekFrom::Start(from.max(size.saturating_sub(bytes_max))))?;
     let mut bytes = Vec::new();
     file.take(bytes_max).read_to_end(&mut bytes)?;

@@ -24,7 +24,7 @@ pub const NO_SPACE_PAUSE: Duration = Duration::from_secs(5);
 pub const NO_SPACE_SETTLED: Duration = Duration::from_secs(1);
 /// How often a process that is not our child is looked at when it is about to end.
 pub const PROCESS_LOOK_PAUSE: Duration = Duration::from_millis(50);
-/// How often the clock is compared with the time that has passed.
+/// How often the clock is compared with the time that has passed, and the size of the serial log with what it may be.
 pub const CLOCK_LOOK_PAUSE: Duration = Duration::from_secs(30);
 /// What a guest's clock may be wrong by before it is set.
 pub const CLOCK_TOLERATED: Duration = Duration::from_secs(2);
@@ -57,6 +57,9 @@ pub const LAST_WORDS_LINES_MAX: usize = 20;
 
 /// A log that is longer when QEMU is started is put aside as `NAME.old`.
 pub const LOG_BYTES_MAX: u64 = 1 << 20;
+
+/// A log that QEMU has open is emptied when it is longer, and a copy put aside: a boot writes some 100 KiB.
+pub const OPEN_LOG_BYTES_MAX: u64 = 8 << 20;
 
 /// Foreign text in a message.
 pub const SHOWN_CHARS_MAX: usize = 300;

@@ -16,8 +16,8 @@ use super::running::{Ended, Running};
 use super::{End, Job};
 use crate::forward::keeper::{Keeper, Note};
 use crate::forward::rules::Rules;
-use crate::qemu::process::last_words;
-use crate::ssh::master::{self, Master};
+use crate::qemu::process::{self, last_words};
+use crate::ssh::master;
 use crate::state::{Failure, Phase};
 use crate::{files, limits};
 
@@ -112,7 +112,7 @@ async fn life(
         std::future::pending().await
     };
     let rest = async {
-        tokio::join!(ports, watch_clock(&guest.master), space);
+        tokio::join!(ports, watch_clock_and_log(guest), space);
         std::future::pending().await
     };
     tokio::select! {
@@ -160,16 +160,19 @@ fn tell(board: &Board, note: &Note) -> bool {
     }
 }
 
-/// Sets the guest's clock when this computer has slept: the guest did not notice.
-async fn watch_clock(master: &Master) {
+/// Sets the guest's clock when this computer has slept: the guest did not notice. And keeps the guest from filling the disk
+/// with what it says.
+async fn watch_clock_and_log(guest: &Guest) {
     let mut before = Moment::now();
     loop {
         tokio::time::sleep(limits::CLOCK_LOOK_PAUSE).await;
+        // One that cannot be copied, on a disk that is full, is tried again.
+        let _ = process::keep_bounded(&guest.serial_log);
         let now = Moment::now();
         if jumped(before, now, limits::CLOCK_TOLERATED) {
             let script = format!("sudo -n date -u -s @{}\n", now.clock.as_secs());
             // A guest without sudo keeps its own clock.
-            let _ = master.run(&script, limits::SCRIPT_WAIT).await;
+            let _ = guest.master.run(&script, limits::SCRIPT_WAIT).await;
         }
         before = now;
     }

@@ -118,16 +118,34 @@ fn printable(line: &str) -> String {
 /// It cannot be renamed.
 pub fn keep_short(log: &Path) -> std::io::Result<()> {
     if files::size(log).is_ok_and(|size| size > limits::LOG_BYTES_MAX) {
-        let mut old = log.as_os_str().to_owned();
-        old.push(".old");
-        files::rename(log, Path::new(&old))?;
+        files::rename(log, &old(log))?;
     }
     Ok(())
+}
+
+/// The same for a log that QEMU has open, whatever its guest says: a copy is put aside, and QEMU, which adds to its end,
+/// finds it empty. What is added in between is lost.
+///
+/// # Errors
+/// It cannot be copied or emptied.
+pub fn keep_bounded(log: &Path) -> std::io::Result<()> {
+    if files::size(log).is_ok_and(|size| size > limits::OPEN_LOG_BYTES_MAX) {
+        files::move_content(log, &old(log))?;
+    }
+    Ok(())
+}
+
+fn old(log: &Path) -> PathBuf {
+    let mut old = log.as_os_str().to_owned();
+    old.push(".old");
+    old.into()
 }
 
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "tests write logs")]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
 
     #[tokio::test]
@@ -170,6 +188,24 @@ mod tests {
         std::fs::write(&log, vec![b'x'; (1 << 20) + 1]).expect("written");
         keep_short(&log).expect("renamed");
         assert!(!files::is_there(&log) && files::is_there(&dir.path().join("log.old")));
+    }
+
+    #[test]
+    fn a_log_that_is_written_is_emptied_when_it_is_too_long() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let log = dir.path().join("log");
+        let mut guest = files::append(&log).expect("a log");
+        let most = usize::try_from(limits::OPEN_LOG_BYTES_MAX).expect("a size");
+        guest.write_all(&vec![b'x'; most]).expect("written");
+        keep_bounded(&log).expect("short enough");
+        assert_eq!(last_words(&log, most as u64), "");
+        guest.write_all(b"y\n").expect("written");
+        keep_bounded(&log).expect("emptied");
+        guest.write_all(b"of today\n").expect("written");
+        // Whoever has read further begins at its start.
+        assert_eq!(last_words(&log, most as u64), "of today");
+        let old = std::fs::read(dir.path().join("log.old")).expect("what was there");
+        assert!(old.len() == most + 2 && old.ends_with(b"y\n"));
     }
 
     #[tokio::test]

@@ -90,8 +90,7 @@ pub async fn answers(
     let start = Instant::now();
     let end = start + within;
     let mut seen = Seen::Nothing;
-    let (mut tries, mut looks) = (JoinSet::new(), JoinSet::new());
-    let mut last_try = None;
+    let (mut tries, mut looks) = (Tries::default(), Tries::default());
     let mut network_is_up = false;
     let mut tick = tokio::time::interval(BANNER_PAUSE);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -99,7 +98,7 @@ pub async fn answers(
         tokio::select! {
             () = cancel.cancelled() => return Err(Error::Cancelled { address }),
             () = sleep_until(end) => return Err(Error::Late { address, within, seen }),
-            Some(tried) = tries.join_next() => match tried {
+            Some(tried) = tries.running.join_next() => match tried {
                 Ok(None) => return Ok(()),
                 Ok(Some(what)) => {
                     // The guest itself refused it.
@@ -108,29 +107,46 @@ pub async fn answers(
                 }
                 Err(_) => {}
             },
-            Some(looked) = looks.join_next() => {
+            Some(looked) = looks.running.join_next() => {
                 if !network_is_up && matches!(looked, Ok(Some(Seen::Closed))) {
                     network_is_up = true;
                     // They went into nothing.
-                    tries.abort_all();
-                    last_try = None;
+                    tries.give_up();
                 }
             }
             _ = tick.tick() => {
-                if let Some(closed) = closed.filter(|_| !network_is_up)
-                    && looks.len() < BANNER_TRIES_COUNT_MAX
-                {
-                    looks.spawn(read_banner(closed, BANNER_WAIT));
+                let waited = start.elapsed();
+                if let Some(closed) = closed.filter(|_| !network_is_up) {
+                    looks.next(closed, pace(waited, false));
                 }
-                let pace = pace(start.elapsed(), network_is_up || closed.is_some());
-                let is_time = tries.is_empty()
-                    || last_try.is_none_or(|last: Instant| last.elapsed() >= pace.pause);
-                if is_time && tries.len() < pace.count_max {
-                    last_try = Some(Instant::now());
-                    tries.spawn(read_banner(address, pace.wait));
-                }
+                tries.next(address, pace(waited, network_is_up || closed.is_some()));
             }
         }
+    }
+}
+
+/// Tries at one address.
+#[derive(Default)]
+struct Tries {
+    running: JoinSet<Option<Seen>>,
+    last: Option<Instant>,
+}
+
+impl Tries {
+    /// Begins one, if it is time.
+    fn next(&mut self, address: SocketAddr, pace: Pace) {
+        let is_time =
+            self.running.is_empty() || self.last.is_none_or(|last| last.elapsed() >= pace.pause);
+        if is_time && self.running.len() < pace.count_max {
+            self.last = Some(Instant::now());
+            self.running.spawn(read_banner(address, pace.wait));
+        }
+    }
+
+    /// Ends those that are under way: it is time for the next one.
+    fn give_up(&mut self) {
+        self.running.abort_all();
+        self.last = None;
     }
 }
 

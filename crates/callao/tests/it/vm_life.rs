@@ -12,7 +12,7 @@ use callao_content::digest::{Algorithm, Digest};
 use crate::env::Run;
 use crate::vm_world::{World, free_port, http};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 #[test]
 fn from_a_template_to_a_shell_and_to_the_end() {
