@@ -19,6 +19,10 @@ use super::{CHROMIUM_VARIABLE, find};
 const WAIT_LIMIT: Duration = Duration::from_secs(60);
 /// Pause between two looks at the page.
 const LOOK: Duration = Duration::from_millis(25);
+/// How often it is tried to remove what a browser leaves, and the pause in between.
+const PROFILE_TRIES_COUNT: u32 = 50;
+/// See [`PROFILE_TRIES_COUNT`].
+const PROFILE_PAUSE: Duration = Duration::from_millis(100);
 /// The shell gives Chromium its pipes where it wants them, since a child's other descriptors are closed.
 const START: &str = r#"exec "$0" "$@" 3<&0 4>&1 </dev/null >/dev/null 2>&1"#;
 
@@ -32,7 +36,22 @@ pub struct Chromium {
     session: Option<String>,
     last_id: u64,
     events: VecDeque<Value>,
-    _profile: TempDir,
+    _profile: Profile,
+}
+
+/// Where a browser keeps what it knows. Its other processes end after the first one, and write here until they do.
+#[derive(Debug)]
+struct Profile(TempDir);
+
+impl Drop for Profile {
+    fn drop(&mut self) {
+        for _ in 0..PROFILE_TRIES_COUNT {
+            if std::fs::remove_dir_all(self.0.path()).is_ok() {
+                return;
+            }
+            std::thread::sleep(PROFILE_PAUSE);
+        }
+    }
 }
 
 impl Chromium {
@@ -98,7 +117,7 @@ impl Chromium {
             session: None,
             last_id: 0,
             events: VecDeque::new(),
-            _profile: profile,
+            _profile: Profile(profile),
         };
         chromium.attach();
         Some(chromium)
