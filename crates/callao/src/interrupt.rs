@@ -37,11 +37,10 @@ impl Interrupt {
             .spawn(move || {
                 for _ in signals.forever() {
                     let again = listener.token.is_cancelled();
-                    listener.token.cancel();
                     if again || listener.in_the_middle.load(Ordering::SeqCst) == 0 {
                         signal_hook::low_level::exit(ExitCode::Interrupted.number().into());
                     }
-                    // Said first: the main thread may end the process as soon as it sees the token.
+                    // Said first: whoever sees the token gives up its guard, and may end the process.
                     output.info("Stopping; what arrived is kept (once more to end at once)");
                     listener.token.cancel();
                 }
