@@ -28,4 +28,8 @@ pub mod state;
 pub mod status;
 pub mod unpack;
 
+#[cfg(test)]
+#[path = "../tests/it/plain_machine.rs"]
+mod plain_machine;
+
 pub use error::Error;

@@ -185,9 +185,6 @@ pub const LISTENERS_LINE_BYTES_MAX: u64 = 64;
 /// Pause before the list of listeners is asked for again when it ended although the connection did not.
 pub const LISTENERS_RETRY_PAUSE: Duration = Duration::from_secs(5);
 
-/// How long one small script that prepares a forward or a mount may take in the guest.
-pub const GUEST_SCRIPT_WAIT: Duration = Duration::from_secs(30);
-
 /// How long a machine that is ready waits for the ports that its template names.
 pub const FORWARDS_WAIT: Duration = Duration::from_secs(10);
 /// Longest tag of a virtiofs mount (virtio 1.2, 5.11.4: 36 bytes), and longer than 9p allows anybody to need.

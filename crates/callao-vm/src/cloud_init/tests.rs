@@ -1,47 +1,24 @@
 //! What the documents look like, word for word, and that nothing in a template can break out of its place.
 
 use callao_template::Arch;
-use callao_template::machine::{CaCerts, Installs, Machine, Provision, Ssh, User};
+use callao_template::machine::{CaCerts, Installs, Machine, Provision, User};
 
 use super::*;
+use crate::plain_machine;
 
 /// A machine as a small template makes it.
 pub(super) fn machine() -> Machine {
+    let plain = plain_machine::machine(Arch::X86_64);
     Machine {
-        arch: Arch::X86_64,
-        cpus: 2,
-        memory_bytes: 1 << 30,
-        disk_bytes: 8 << 30,
-        cpu_type: None,
-        legacy_bios: false,
         user: User {
-            name: "user".to_owned(),
             comment: "A User".to_owned(),
             home: "/home/user.guest".to_owned(),
             shell: "/bin/sh".to_owned(),
-            uid: 1000,
-            passwordless_sudo: true,
+            ..plain.user
         },
-        ssh: Ssh::default(),
-        mounts: Vec::new(),
-        mount_type: None,
-        mount_types_unsupported: Vec::new(),
-        port_forwards: Vec::new(),
-        provision: Vec::new(),
-        probes: Vec::new(),
-        copy_to_host: Vec::new(),
-        containerd: Installs::default(),
         guest_install_prefix: "/usr/local".to_owned(),
-        env: BTreeMap::new(),
-        param: BTreeMap::new(),
-        dns: Vec::new(),
-        hosts: BTreeMap::new(),
         propagate_proxy: true,
-        ca_certs: CaCerts::default(),
-        timezone: None,
-        upgrade_packages: false,
-        plain: false,
-        message: None,
+        ..plain
     }
 }
 

@@ -18,7 +18,7 @@ use super::listeners;
 use super::rules::{End, Rules, Wanted};
 use crate::child;
 use crate::files;
-use crate::limits::{GUEST_SCRIPT_WAIT, LISTENERS_RETRY_PAUSE};
+use crate::limits::{LISTENERS_RETRY_PAUSE, SCRIPT_WAIT};
 use crate::ssh::master::{Forward, Master, State};
 use crate::ssh::quote::{join, quote};
 
@@ -216,7 +216,7 @@ impl Keeper {
             .and_then(Path::to_str)
             .unwrap_or("/");
         let script = format!("mkdir -p {} && rm -f {}\n", quote(dir), quote(path));
-        match self.master.run(&script, GUEST_SCRIPT_WAIT).await {
+        match self.master.run(&script, SCRIPT_WAIT).await {
             Ok(output) if output.code == Some(0) => Ok(()),
             Ok(output) => Err(crate::ssh::said::said(output.stderr.as_bytes())),
             Err(error) => Err(error.to_string()),

@@ -1,10 +1,7 @@
 //! The arguments, word for word, for each kind of machine.
 
 use super::*;
-use plain_machine::machine;
-
-#[path = "../../../tests/it/plain_machine.rs"]
-mod plain_machine;
+use crate::plain_machine::machine;
 
 fn facts(accel: Accel, boot: Boot) -> Facts {
     Facts {

@@ -1,12 +1,10 @@
 //! Hosts, templates and ways as a table.
 
-use std::collections::BTreeMap;
-
 use callao_template::Arch;
-use callao_template::machine::{CaCerts, Installs, Ssh, User};
 
 use super::*;
 use crate::limits::MOUNT_TAG_BYTES_MAX;
+use crate::plain_machine;
 use MountType::{NineP, ReverseSshfs, Virtiofs};
 
 const ALL: Host = Host {
@@ -33,40 +31,10 @@ fn mount(writable: bool) -> Mount {
 
 fn machine(writable: bool, way: Option<MountType>, unsupported: &[MountType]) -> Machine {
     Machine {
-        arch: Arch::X86_64,
-        cpus: 1,
-        memory_bytes: 1 << 30,
-        disk_bytes: 1 << 30,
-        cpu_type: None,
-        legacy_bios: false,
-        user: User {
-            name: "user".to_owned(),
-            comment: String::new(),
-            home: "/home/user".to_owned(),
-            shell: "/bin/bash".to_owned(),
-            uid: 1000,
-            passwordless_sudo: true,
-        },
-        ssh: Ssh::default(),
         mounts: vec![mount(writable)],
         mount_type: way,
         mount_types_unsupported: unsupported.to_vec(),
-        port_forwards: Vec::new(),
-        provision: Vec::new(),
-        probes: Vec::new(),
-        copy_to_host: Vec::new(),
-        containerd: Installs::default(),
-        guest_install_prefix: "/usr/local".to_owned(),
-        env: BTreeMap::new(),
-        param: BTreeMap::new(),
-        dns: Vec::new(),
-        hosts: BTreeMap::new(),
-        propagate_proxy: false,
-        ca_certs: CaCerts::default(),
-        timezone: None,
-        upgrade_packages: false,
-        plain: false,
-        message: None,
+        ..plain_machine::machine(Arch::X86_64)
     }
 }
 
